@@ -1,0 +1,1 @@
+"""The aggregator agent: records every feed to .g3 files."""

@@ -1,0 +1,1 @@
+"""The barebones agent: the example that a new agent starts from."""

@@ -1,0 +1,1 @@
+"""The fake data agent: data without hardware, for tests and demonstrations."""

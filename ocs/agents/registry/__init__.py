@@ -1,0 +1,1 @@
+"""The registry agent: who is alive, and the state of every operation."""

@@ -1,0 +1,75 @@
+"""Printing for people and machines: the one place of the programs that writes to the terminal."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn
+
+from ocs.errors import OCSError
+
+__all__ = ["fail", "program", "say", "say_json", "table"]
+
+
+def say(text: str = "") -> None:
+    """Print one line to standard output, at once."""
+    print(text, flush=True)
+
+
+def say_json(value: Any) -> None:
+    """Print ``value`` as JSON, for ``--json``."""
+    print(json.dumps(value, indent=2, sort_keys=True, default=str), flush=True)
+
+
+def fail(message: str, code: int = 1) -> NoReturn:
+    """Print one line to standard error and end the program with ``code``."""
+    print(f"{_program_name()}: {message}", file=sys.stderr, flush=True)
+    raise SystemExit(code)
+
+
+def _program_name() -> str:
+    name = sys.argv[0].rsplit("/", 1)[-1]
+    return "ocs" if name in ("", "-c", "-m", "__main__.py") else name.removesuffix(".py")
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
+    """Print a table; colours and lines only where standard output is a terminal.
+
+    Args:
+        columns: the headings.
+        rows: one sequence of cells per row, as long as ``columns``; cells are shown as ``str`` gives them.
+        title: a line above the table.
+    """
+    if sys.stdout.isatty():
+        from rich.console import Console  # noqa: PLC0415 - rich is slow to load and of no use in a pipe
+        from rich.table import Table  # noqa: PLC0415
+
+        pretty = Table(*columns, title=title, title_justify="left", header_style="bold")
+        for row in rows:
+            pretty.add_row(*(str(cell) for cell in row))
+        Console().print(pretty)
+        return
+    cells = [[str(cell) for cell in row] for row in (columns, *rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    if title:
+        say(title)
+    for line in cells:
+        say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def program(main: Callable[[], int | None]) -> int:
+    """Run a program's body; turn expected trouble into one line and an exit code.
+
+    Returns:
+        What ``main`` returned, 1 after an error that was reported, 130 after Ctrl-C, 141 after a closed pipe.
+    """
+    try:
+        return main() or 0
+    except OCSError as error:
+        print(f"{_program_name()}: {error}", file=sys.stderr, flush=True)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader (head, less) has gone: close quietly, also at interpreter exit.
+        sys.stderr.close()
+        return 141

@@ -1,0 +1,1 @@
+"""The crossbar router: its configuration, starting, stopping and health."""
