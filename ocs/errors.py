@@ -3,7 +3,16 @@
 Every message names the thing, what is wrong with it, and what to do; programs print it as one line.
 """
 
-__all__ = ["OCSError", "SiteConfigError"]
+__all__ = [
+    "AgentClassError",
+    "CrossbarNotFoundError",
+    "HostNotFoundError",
+    "InstanceNotFoundError",
+    "OCSError",
+    "RouterError",
+    "SiteConfigError",
+    "SiteFileNotFoundError",
+]
 
 
 class OCSError(Exception):
@@ -16,3 +25,27 @@ class OCSError(Exception):
 
 class SiteConfigError(OCSError):
     """The site config file is missing, cannot be read, or has a mistake in it."""
+
+
+class SiteFileNotFoundError(SiteConfigError, FileNotFoundError):
+    """There is no site config file where it was looked for."""
+
+
+class HostNotFoundError(SiteConfigError, KeyError):
+    """The site config file describes no host that this one could be."""
+
+
+class InstanceNotFoundError(SiteConfigError, RuntimeError):
+    """The instance is not described on this host, or its class alone does not tell which one is meant."""
+
+
+class CrossbarNotFoundError(SiteConfigError, RuntimeError):
+    """The crossbar program is not where the site config or PATH says."""
+
+
+class AgentClassError(OCSError):
+    """No installed plugin offers the agent's class, or its module cannot be loaded."""
+
+
+class RouterError(OCSError):
+    """The crossbar router cannot be configured, started, stopped or reached."""
