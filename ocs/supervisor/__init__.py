@@ -1,0 +1,25 @@
+"""Supervised child processes: decided in `states`, carried out by `Supervisor`."""
+
+from ocs.supervisor.output import ChildOutput, LogFile, Tail
+from ocs.supervisor.process import ChildProcess, Command
+from ocs.supervisor.states import ChildState, Event, Exit, Phase, Policy, SendSignal, Start, Target, step
+from ocs.supervisor.supervisor import Child, Supervisor
+
+__all__ = [
+    "Child",
+    "ChildOutput",
+    "ChildProcess",
+    "ChildState",
+    "Command",
+    "Event",
+    "Exit",
+    "LogFile",
+    "Phase",
+    "Policy",
+    "SendSignal",
+    "Start",
+    "Supervisor",
+    "Tail",
+    "Target",
+    "step",
+]

@@ -1,0 +1,195 @@
+"""What a child prints: the last lines in memory, all of it in log files that rotate.
+
+The reactor's side hands bytes over with `ChildOutput.write`; a thread of the pool writes them to disk, one piece at a
+time per child. A child that prints faster than the disk takes it is made to wait, so that memory stays bounded and
+nothing is lost. Bytes stay bytes until somebody looks: no encoding error can hurt.
+"""
+
+import os
+import re
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+__all__ = ["ChildOutput", "LogFile", "Tail"]
+
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+class Tail:
+    """The last lines of a stream of bytes.
+
+    Args:
+        lines: how many are kept.
+        width: how many bytes are kept of each.
+    """
+
+    def __init__(self, lines: int = 50, width: int = 1000) -> None:
+        self._lines: deque[bytes] = deque(maxlen=lines)
+        self._partial = b""
+        self._width = width
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes, cut anywhere."""
+        pieces = data.rsplit(b"\n", self._lines.maxlen or 0)
+        if len(pieces) == 1:
+            self._partial = (self._partial + data[: self._width])[: self._width]
+            return
+        first, *middle, last = pieces
+        # Of more lines than are kept, the first piece holds all the oldest: only its last line is wanted.
+        head = first.rpartition(b"\n")
+        self._lines.append((head[2] if head[1] else self._partial + first)[: self._width])
+        self._lines.extend(piece[: self._width] for piece in middle)
+        self._partial = last[: self._width]
+
+    def lines(self) -> list[str]:
+        """Return the lines, oldest first, without control characters; what is not UTF-8 is replaced."""
+        found = [*self._lines, self._partial] if self._partial else self._lines
+        return [_CONTROL.sub("", line.decode(errors="replace")).rstrip() for line in found]
+
+    def last_line(self) -> str:
+        """Return the last line that is not blank, or an empty string."""
+        return next((line for line in reversed(self.lines()) if line.strip()), "")
+
+
+class LogFile:
+    """A file that is renamed to ``name.1`` (and that to ``name.2``...) when it has become too large.
+
+    It belongs to one thread at a time.
+
+    Args:
+        path: the file; its folder exists.
+        max_bytes: size at which the next one is begun.
+        keep: how many old ones are kept.
+    """
+
+    def __init__(self, path: Path, max_bytes: int = 10_000_000, keep: int = 3) -> None:
+        self.path = path
+        self._max_bytes = max_bytes
+        self._keep = keep
+
+    def append(self, data: bytes) -> None:
+        """Write at the end.
+
+        Raises:
+            OSError: the disk is full, or the folder is gone or not writable.
+        """
+        with self.path.open("ab", buffering=0) as file:
+            size = file.seek(0, os.SEEK_END)
+            if size == 0 or size + len(data) <= self._max_bytes:
+                _write_all(file.fileno(), data)
+                return
+        self._rotate()
+        with self.path.open("ab", buffering=0) as file:
+            _write_all(file.fileno(), data)
+
+    def _rotate(self) -> None:
+        names = [self.path, *(self.path.with_name(f"{self.path.name}.{i}") for i in range(1, self._keep + 1))]
+        for older, newer in zip(reversed(names), list(reversed(names))[1:], strict=False):
+            if newer.exists():
+                newer.replace(older)
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+class ChildOutput:
+    """Everything one instance prints, over all its restarts.
+
+    Args:
+        reactor: gives the pool of threads that write.
+        log: where it is kept; None: only the last lines are.
+        limit: bytes that may wait for the disk before the child is made to wait, in bytes.
+    """
+
+    log_of_trouble = Logger()
+
+    def __init__(self, reactor: Any, log: LogFile | None, limit: int = 1 << 20) -> None:
+        self.tail = Tail()
+        self.lost_bytes = 0
+        """Bytes that the disk refused."""
+        self.trouble = ""
+        """Why it refused the last ones; empty while all is well."""
+        self._reactor = reactor
+        self._log = log
+        self._limit = limit
+        self._waiting: list[bytes] = []
+        self._waiting_bytes = 0
+        self._writing = False
+        self._resume: Callable[[], None] | None = None
+        self._idle: list[Deferred[None]] = []
+
+    def write(self, data: bytes) -> None:
+        """Take bytes from the child. Called in the reactor's thread."""
+        self.tail.feed(data)
+        if self._log is None:
+            return
+        self._waiting.append(data)
+        self._waiting_bytes += len(data)
+        if not self._writing:
+            self._flush(self._log)
+
+    def note(self, text: str) -> None:
+        """Put a line of our own into the log file, not among the child's last lines."""
+        if self._log is not None:
+            self._waiting.append(f"--- {text}\n".encode())
+            if not self._writing:
+                self._flush(self._log)
+
+    def is_full(self) -> bool:
+        """Whether the child should be made to wait."""
+        return self._waiting_bytes > self._limit
+
+    def when_not_full(self, resume: Callable[[], None]) -> None:
+        """Call ``resume`` once when the child may go on."""
+        self._resume = resume
+
+    def drained(self) -> "Deferred[None]":
+        """Return a Deferred that fires when all that was taken is on disk, or lost and counted."""
+        waiter: Deferred[None] = Deferred()
+        self._idle.append(waiter)
+        if not self._writing:
+            self._finished()
+        return waiter
+
+    def _flush(self, log: LogFile) -> None:
+        data = b"".join(self._waiting)
+        self._waiting.clear()
+        self._writing = True
+        writing = deferToThreadPool(self._reactor, self._reactor.getThreadPool(), log.append, data)
+        writing.addCallbacks(self._written, self._refused, errbackArgs=(len(data),))
+        writing.addBoth(self._next, log, len(data))
+
+    def _written(self, _result: None) -> None:
+        self.trouble = ""
+
+    def _refused(self, failure: Failure, size: int) -> None:
+        if not self.trouble:
+            self.log_of_trouble.warn("a log file cannot be written: {reason}", reason=failure.value)  # noqa: G010 - Twisted's logger
+        self.trouble = str(failure.value)
+        self.lost_bytes += size
+
+    def _next(self, _result: None, log: LogFile, _size: int) -> None:
+        self._writing = False
+        self._waiting_bytes = sum(map(len, self._waiting))
+        if self._resume and not self.is_full():
+            resume, self._resume = self._resume, None
+            resume()
+        if self._waiting:
+            self._flush(log)
+        else:
+            self._finished()
+
+    def _finished(self) -> None:
+        waiters, self._idle = self._idle, []
+        for waiter in waiters:
+            waiter.callback(None)

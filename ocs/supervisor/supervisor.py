@@ -1,0 +1,154 @@
+"""Carries out for a set of children what `ocs.supervisor.states` decides."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from twisted.internet.base import DelayedCall
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.logger import Logger
+
+from ocs.supervisor.output import ChildOutput, LogFile
+from ocs.supervisor.process import ChildProcess, Command
+from ocs.supervisor.states import Action, ChildState, Event, Exit, Policy, SendSignal, Start, step
+
+__all__ = ["Child", "Supervisor"]
+
+
+@dataclass(eq=False)
+class Child:
+    """One instance under supervision; belongs to the reactor's thread, to be read by anybody in it."""
+
+    command: Command
+    output: ChildOutput
+    state: ChildState = field(default_factory=ChildState)
+    process: ChildProcess | None = None
+    timer: DelayedCall | None = None
+
+    @property
+    def name(self) -> str:
+        """The instance-id."""
+        return self.command.name
+
+    @property
+    def pid(self) -> int | None:
+        """Process id, or None while there is no process."""
+        return self.process.pid if self.process else None
+
+    @property
+    def restarts(self) -> int:
+        """How often it has been started after the first time."""
+        return max(0, self.state.starts - 1)
+
+
+class Supervisor:
+    """Keeps children as they are wanted: starts them, starts them again when they die, ends them.
+
+    Args:
+        reactor: spawns, keeps the time and lends threads.
+        policy: how patient to be.
+        on_change: called with a child whenever its phase or its target has changed.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, reactor: Any, *, policy: Policy | None = None, on_change: Callable[[Child], None] | None = None
+    ) -> None:
+        self.children: dict[str, Child] = {}
+        self._reactor = reactor
+        self._policy = policy or Policy()
+        self._on_change = on_change or (lambda _child: None)
+        self._all_down: list[Deferred[None]] = []
+
+    def add(self, command: Command) -> Child:
+        """Take a child under supervision; it stays down until it is wanted up.
+
+        Raises:
+            ValueError: there is one of that name already.
+        """
+        if command.name in self.children:
+            raise ValueError(f"{command.name} is supervised already")
+        log = LogFile(command.log_file) if command.log_file else None
+        child = Child(command, ChildOutput(self._reactor, log))
+        self.children[command.name] = child
+        return child
+
+    def tell(self, name: str, event: Event) -> None:
+        """Tell one child of a wish: `Event.WISH_UP`, `Event.WISH_DOWN`, `Event.RESTART` or `Event.HURRY`.
+
+        Raises:
+            KeyError: there is no child of that name.
+        """
+        self._dispatch(self.children[name], event)
+
+    def hurry(self) -> None:
+        """Send the next stop signal to all that are stopping."""
+        for child in self.children.values():
+            self._dispatch(child, Event.HURRY)
+
+    def stop(self) -> "Deferred[None]":
+        """Want all children down.
+
+        Returns:
+            A Deferred that fires when all are gone and what they printed is on disk.
+        """
+        done: Deferred[None] = Deferred()
+        self._all_down.append(done)
+        for child in self.children.values():
+            self._dispatch(child, Event.WISH_DOWN)
+        self._check_all_down()
+        return done
+
+    def _dispatch(self, child: Child, event: Event | Exit) -> None:
+        before = child.state
+        child.state, actions = step(before, event, self._reactor.seconds(), self._policy)
+        self._set_timer(child)
+        for action in actions:
+            self._act(child, action)
+        if (before.phase, before.target, before.starts) != (child.state.phase, child.state.target, child.state.starts):
+            self._on_change(child)
+        self._check_all_down()
+
+    def _set_timer(self, child: Child) -> None:
+        if child.timer and child.timer.active():
+            child.timer.cancel()
+        due = child.state.due
+        delay = None if due is None else max(0.0, due - self._reactor.seconds())
+        child.timer = None if delay is None else self._reactor.callLater(delay, self._dispatch, child, Event.TICK)
+
+    def _act(self, child: Child, action: Action) -> None:
+        match action:
+            case Start():
+                self._start(child)
+            case SendSignal(signum, group):
+                if child.process:
+                    child.process.send(signum, group=group)
+
+    def _start(self, child: Child) -> None:
+        def gone(end: Exit) -> None:
+            child.output.note(f"{child.name}: {end}")
+            child.process = None
+            self._dispatch(child, end)
+
+        child.process = ChildProcess(self._reactor, child.output, gone)
+        try:
+            child.process.start(child.command)
+        except OSError as error:
+            # Decided in the next turn of the reactor, like any other end.
+            self._reactor.callLater(0, gone, Exit(error=os.strerror(error.errno or 0)))
+            return
+        child.output.note(f"{child.name}: started as process {child.pid}, start number {child.state.starts}")
+
+    def _check_all_down(self) -> None:
+        if not self._all_down or any(child.state.alive for child in self.children.values()):
+            return
+        waiters, self._all_down = self._all_down, []
+        drained = gatherResults([child.output.drained() for child in self.children.values()])
+
+        def all_drained(_results: list[None]) -> None:
+            for waiter in waiters:
+                waiter.callback(None)
+
+        drained.addCallback(all_drained)
