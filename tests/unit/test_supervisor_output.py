@@ -1,5 +1,7 @@
 """The last lines of a child, and its log files."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +14,7 @@ def test_a_tail_is_the_same_however_the_stream_is_cut(data, cuts, kept):
     whole, cut = Tail(lines=kept), Tail(lines=kept)
     whole.feed(data)
     edges = [0, *sorted(cuts), len(data)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         cut.feed(data[start:end])
     assert cut.lines() == whole.lines()
     assert len(whole.lines()) <= kept + 1

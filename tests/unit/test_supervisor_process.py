@@ -114,10 +114,17 @@ async def test_a_child_that_ignores_sigint_and_sigterm_is_killed(watcher):
     assert child.state.last_exit.signum == signal.SIGKILL
 
 
-FAMILY = """
-    import os, signal, subprocess, sys, time
-    code = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(1000)"
-    kids = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
+STUBBORN = """
+import signal, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("up", flush=True)
+time.sleep(1000)
+"""
+
+FAMILY = f"""
+    import subprocess, sys, time
+    kids = [subprocess.Popen([sys.executable, "-c", {STUBBORN!r}]) for _ in range(2)]
     print("kids", *(kid.pid for kid in kids))
     time.sleep(1000)
 """
