@@ -1,0 +1,309 @@
+"""The link to the router: serializers, a lean WebSocket transport, and staying joined.
+
+This is the one module that knows autobahn's transport. Messages travel as MessagePack where the router takes it, since it
+is several times faster to write and read than CBOR at both ends; CBOR and JSON follow.
+"""
+
+import os
+import random
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+
+# Parts of autobahn that it loads when they are installed, and that no agent uses, are left out: the native masking and
+# validation bring a C parser (we send with a null mask and receive binary frames), UBJSON brings NumPy. It saves start-up
+# time and memory in every agent. Both settings are put back, so that others in this process, and its children, decide for
+# themselves.
+_NVX = os.environ.get("AUTOBAHN_USE_NVX")
+os.environ["AUTOBAHN_USE_NVX"] = "0"
+_UBJSON = sys.modules.pop("bjdata", None)
+sys.modules["bjdata"] = None  # type: ignore[assignment]
+try:
+    from autobahn.twisted.wamp import ApplicationSession
+    from autobahn.twisted.websocket import WampWebSocketClientFactory, WampWebSocketClientProtocol
+finally:
+    del sys.modules["bjdata"]
+    if _UBJSON is not None:
+        sys.modules["bjdata"] = _UBJSON
+    if _NVX is None:
+        del os.environ["AUTOBAHN_USE_NVX"]
+    else:
+        os.environ["AUTOBAHN_USE_NVX"] = _NVX
+
+from autobahn.wamp.exception import TransportLost
+from autobahn.wamp.message import Message
+from autobahn.wamp.serializer import (
+    CBORSerializer,
+    JsonSerializer,
+    MsgPackObjectSerializer,
+    MsgPackSerializer,
+    Serializer,
+)
+from autobahn.wamp.types import CloseDetails, ComponentConfig, SessionDetails
+from twisted.application.internet import ClientService
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IDelayedCall
+
+__all__ = ["MESSAGE_LIMIT", "RouterLink", "Transport", "pack", "reconnect_delay"]
+
+MESSAGE_LIMIT = 1 << 20
+"""The largest WAMP message that we send, in bytes: what a router with default settings takes."""
+
+_RECEIVE_LIMIT = 64 << 20
+"""The largest message that we accept, in bytes. A bound on a runaway peer, far above what a router passes on."""
+
+
+def pack(value: Any) -> bytes:
+    """Return ``value`` as MessagePack, in the caller's thread.
+
+    Args:
+        value: plain maps, lists, strings, numbers, booleans and None.
+
+    Returns:
+        The bytes.
+    """
+    packed: bytes = msgpack.packb(value)
+    return packed
+
+
+class _TolerantMsgPack(MsgPackObjectSerializer):  # type: ignore[misc]
+    """MessagePack that accepts map keys of any type: a peer that sends such a map must not cost us the connection."""
+
+    def serialize(self, obj: Any) -> bytes:
+        return pack(obj)
+
+    def unserialize(self, payload: bytes) -> list[Any]:
+        return [msgpack.unpackb(payload, strict_map_key=False, unicode_errors="replace")]
+
+
+def _serializers() -> list[Serializer]:
+    tolerant = MsgPackSerializer()
+    Serializer.__init__(tolerant, _TolerantMsgPack())
+    return [tolerant, CBORSerializer(), JsonSerializer()]
+
+
+class Transport(WampWebSocketClientProtocol):  # type: ignore[misc]
+    """WAMP over WebSocket as autobahn does it, without the work per message that only its trace log needs."""
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+        """Take bytes from the network."""
+        self._dataReceived(data)
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803 - autobahn's names
+        """Hand the messages of one frame to the session; a message that cannot be read costs only itself."""
+        try:
+            messages = self._serializer.unserialize(payload, isBinary)
+        except Exception as error:  # the payload is a foreign peer's
+            self.log.warn("dropped an unreadable WAMP message of {size} bytes: {error}", size=len(payload), error=error)
+            return
+        try:
+            for message in messages:
+                self._session.onMessage(message)
+        except Exception:  # a protocol violation of the router
+            self.log.failure("the router broke the WAMP protocol; reconnecting")
+            self._bailout(self.CLOSE_STATUS_CODE_PROTOCOL_ERROR, reason="WAMP protocol error")
+
+    def send(self, msg: Message) -> None:
+        """Send one WAMP message.
+
+        Raises:
+            TransportLost: if the connection has gone.
+            SerializationError: if the message holds something that has no form on the wire.
+        """
+        if self._session is None:
+            raise TransportLost
+        if isinstance(self._serializer._serializer, _TolerantMsgPack):  # noqa: SLF001 - autobahn keeps it there
+            self.send_packed(_marshalled(msg))
+        else:
+            super().send(msg)
+
+    @property
+    def takes_packed(self) -> bool:
+        """Whether the router agreed on MessagePack, so that `send_packed` may be used."""
+        return isinstance(self._serializer._serializer, _TolerantMsgPack)  # noqa: SLF001 - autobahn keeps it there
+
+    def send_packed(self, payload: bytes) -> None:
+        """Send one WAMP message that is MessagePack already, in one frame.
+
+        The frame's masking key is zero (RFC 6455 asks for a mask; its value protects browsers' proxies, not us), so that
+        nothing has to be computed per byte.
+        """
+        size = len(payload)
+        if size <= 125:  # noqa: PLR2004 - RFC 6455, 5.2
+            head = bytes((0x82, 0x80 | size, 0, 0, 0, 0))
+        elif size <= 0xFFFF:  # noqa: PLR2004 - RFC 6455, 5.2
+            head = b"\x82\xfe" + size.to_bytes(2, "big") + b"\0\0\0\0"
+        else:
+            head = b"\x82\xff" + size.to_bytes(8, "big") + b"\0\0\0\0"
+        self.transport.write(head + payload)
+
+
+def _marshalled(msg: Message) -> bytes:
+    from autobahn.wamp.exception import SerializationError  # noqa: PLC0415 - an error path
+
+    try:
+        return pack(msg.marshal())
+    except (TypeError, ValueError, OverflowError) as error:
+        raise SerializationError(f"WAMP message serialization error: {error}") from error
+
+
+def reconnect_delay(attempt: int, *, jitter: Callable[[], float] = random.random) -> float:
+    """Return how long to wait before a further attempt to reach the router.
+
+    Args:
+        attempt: how many attempts have failed in a row, from 0.
+        jitter: gives a number from 0 to 1; spreads the agents of a site over time.
+
+    Returns:
+        Seconds: 0.2 growing to 5, give or take a quarter.
+    """
+    grown = min(5.0, 0.2 * 1.6 ** min(attempt, 20))
+    return grown * (0.75 + 0.5 * jitter())
+
+
+class RouterLink:
+    """Keeps one session connected to the router, from `start` until `stop`.
+
+    The session object stays the same over all connections; autobahn calls its ``onJoin`` and ``onLeave`` each time.
+
+    Args:
+        session: the session.
+        url: the router's WebSocket, as in ``ws://127.0.0.1:8001/ws``.
+        realm: the WAMP realm.
+        reactor: the reactor to connect by.
+        timeout: give up after so many seconds in a row without having joined; 0 never gives up.
+        on_give_up: called once, with the last reason, when the time is up.
+    """
+
+    def __init__(
+        self,
+        session: ApplicationSession,
+        url: str,
+        realm: str,
+        *,
+        reactor: Any,
+        timeout: float = 0,
+        on_give_up: Callable[[str], None] | None = None,
+    ) -> None:
+        self.session = session
+        self.url = url
+        self.realm = realm
+        self.last_error = "no router answered"
+        self._reactor = reactor
+        self._timeout = timeout
+        self._on_give_up = on_give_up
+        self._give_up: IDelayedCall | None = None
+        self._service: ClientService | None = None
+        self._attempts = 0
+        session.on("join", self._joined)
+        session.on("leave", self._left)
+        session.on("disconnect", self._disconnected)
+
+    def start(self) -> None:
+        """Begin to connect, and reconnect whenever the connection is lost."""
+        self._wait_for_join()
+        factory = WampWebSocketClientFactory(lambda: self.session, url=self.url, serializers=_serializers())
+        factory.protocol = Transport
+        factory.noisy = False
+        factory.setProtocolOptions(
+            maxFramePayloadSize=0,
+            maxMessagePayloadSize=_RECEIVE_LIMIT,
+            failByDrop=True,
+            openHandshakeTimeout=5,
+            closeHandshakeTimeout=1,
+            tcpNoDelay=True,
+            # A link whose other end has vanished without a word is noticed after 10 to 25 s. Any traffic counts as life,
+            # so that a busy reactor is not taken for a dead one.
+            autoPingInterval=10,
+            autoPingTimeout=15,
+            autoPingSize=12,
+            autoPingRestartOnAnyTraffic=True,
+        )
+        self._service = ClientService(
+            _endpoint(self._reactor, factory), factory, retryPolicy=self._next_delay, clock=self._reactor
+        )
+        self._service.whenConnected(failAfterFailures=1).addErrback(self._note_failure)
+        self._service.startService()
+
+    def stop(self) -> "Deferred[None]":
+        """Leave the realm and close the connection for good.
+
+        Returns:
+            A Deferred that fires when the connection is closed; after 2 s it is cut.
+        """
+        self._cancel_give_up()
+        service, self._service = self._service, None
+        if service is None:
+            return succeed(None)
+        transport = self.session._transport  # noqa: SLF001 - autobahn offers no other way to ask
+        if self.session.is_attached():
+            self.session.leave()
+        if transport is not None:
+            cut = self._reactor.callLater(2.0, _abort, transport)
+            closed: Deferred[None] = service.stopService().addBoth(_cancel_and_return, cut)
+            return closed
+        return service.stopService()  # type: ignore[no-any-return]
+
+    def _next_delay(self, _failures: int) -> float:
+        """Count attempts since the last join, not failed connections: a router that refuses us is not hammered."""
+        self._attempts += 1
+        return reconnect_delay(self._attempts - 1)
+
+    def _note_failure(self, failure: Any) -> None:
+        self.last_error = failure.getErrorMessage() or type(failure.value).__name__
+
+    def _joined(self, _session: ApplicationSession, _details: SessionDetails) -> None:
+        self._attempts = 0
+        self._cancel_give_up()
+
+    def _left(self, _session: ApplicationSession, details: CloseDetails) -> None:
+        if details.reason not in (CloseDetails.REASON_TRANSPORT_LOST, "wamp.close.normal"):
+            self.last_error = details.message or details.reason
+
+    def _disconnected(self, _session: ApplicationSession, was_clean: bool = False) -> None:  # noqa: ARG002 - autobahn's form
+        if self._service is not None:
+            self._wait_for_join()
+
+    def _wait_for_join(self) -> None:
+        if self._timeout > 0 and self._give_up is None:
+            self._give_up = self._reactor.callLater(self._timeout, self._time_is_up)
+
+    def _time_is_up(self) -> None:
+        self._give_up = None
+        if self._on_give_up is not None:
+            self._on_give_up(self.last_error)
+
+    def _cancel_give_up(self) -> None:
+        call, self._give_up = self._give_up, None
+        if call is not None and call.active():
+            call.cancel()
+
+
+def _endpoint(reactor: Any, factory: WampWebSocketClientFactory) -> Any:
+    endpoint = HostnameEndpoint(reactor, factory.host, factory.port, timeout=5)
+    if not factory.isSecure:
+        return endpoint
+    from twisted.internet.ssl import optionsForClientTLS  # noqa: PLC0415 - TLS only where the site uses it
+
+    return wrapClientTLS(optionsForClientTLS(factory.host), endpoint)
+
+
+def _abort(transport: Transport) -> None:
+    if transport.transport is not None:
+        transport.transport.abortConnection()
+
+
+def _cancel_and_return(result: Any, call: Any) -> Any:
+    if call.active():
+        call.cancel()
+    return result
+
+
+def component_config(realm: str) -> ComponentConfig:
+    """Return what autobahn wants to know of a session before it is made."""
+    return ComponentConfig(realm, {})
