@@ -39,6 +39,9 @@ frees the names of an agent that vanished behind a half-open connection."""
 HTTP_IDLE_S = 3600
 """Time after which an idle kept-alive HTTP connection is closed, in seconds: longer than a script pauses."""
 
+BRIDGE_ROLE = "bridge"
+"""The role of callers by HTTP, who may call and nothing else; whoever connects to the websocket is ``anonymous``."""
+
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 META_CALLS = (
@@ -54,7 +57,8 @@ by them whether a message came from the session that it claims to be. Those that
 META_TOPICS = ("wamp.session.on_join", "wamp.session.on_leave")
 """What the router tells by itself: sessions that come and go."""
 
-_EVERYTHING = {"call": True, "register": True, "publish": True, "subscribe": True}
+_AGENT = {"call": True, "register": True, "publish": True, "subscribe": True}
+_CALLER = {"call": True}
 _DISCLOSE = {"caller": True, "publisher": True}
 
 
@@ -62,26 +66,26 @@ class HubLike(Protocol):
     """What is needed of a site config file's hub."""
 
     @property
-    def wamp_server(self) -> str:
+    def wamp_server(self) -> str | None:
         """URL of the router's websocket."""
 
     @property
-    def wamp_http(self) -> str:
+    def wamp_http(self) -> str | None:
         """URL of the router's HTTP bridge."""
 
     @property
-    def wamp_realm(self) -> str:
+    def wamp_realm(self) -> str | None:
         """The WAMP realm."""
 
     @property
-    def address_root(self) -> str:
+    def address_root(self) -> str | None:
         """First part of every agent's address."""
 
 
 def crossbar_config(hub: HubLike, *, host: str | None = None, port: int | None = None) -> dict[str, Any]:
     """Make the configuration of a crossbar node that serves one site.
 
-    One worker of type router, one realm, and one role that may use the names below the site's address root and ask the
+    One worker of type router and one realm, whose users may use the names below the site's address root and ask the
     router who is connected, nothing else. Names of the paths come from the hub's URLs.
 
     Args:
@@ -95,6 +99,7 @@ def crossbar_config(hub: HubLike, *, host: str | None = None, port: int | None =
     Raises:
         RouterError: a URL of the hub cannot be served.
     """
+    _require_names(hub)
     server, bridge = _served(hub, "wamp_server", "ws"), _served(hub, "wamp_http", "http")
     if port is None and server.port != bridge.port:
         raise RouterError(
@@ -118,6 +123,12 @@ def crossbar_config(hub: HubLike, *, host: str | None = None, port: int | None =
     }
 
 
+def _require_names(hub: HubLike) -> None:
+    for key in ("wamp_realm", "address_root"):
+        if not getattr(hub, key):
+            raise RouterError(f"hub: {key} is missing from the site config; the router needs it")
+
+
 def _served(hub: HubLike, key: str, scheme: str) -> SplitResult:
     url = str(getattr(hub, key))
     try:
@@ -138,12 +149,16 @@ def _interface(hostname: str) -> str | None:
 
 
 def _realm(hub: HubLike) -> dict[str, Any]:
-    permissions = [
-        _permission(f"{hub.address_root}.", "prefix", **_EVERYTHING),
-        *(_permission(uri, "exact", call=True) for uri in META_CALLS),
-        *(_permission(uri, "exact", subscribe=True) for uri in META_TOPICS),
-    ]
-    return {"name": hub.wamp_realm, "roles": [{"name": "anonymous", "permissions": permissions}]}
+    questions = [_permission(uri, "exact", call=True) for uri in META_CALLS]
+    news = [_permission(uri, "exact", subscribe=True) for uri in META_TOPICS]
+    below_root = f"{hub.address_root}."
+    return {
+        "name": hub.wamp_realm,
+        "roles": [
+            {"name": "anonymous", "permissions": [_permission(below_root, "prefix", **_AGENT), *questions, *news]},
+            {"name": BRIDGE_ROLE, "permissions": [_permission(below_root, "prefix", **_CALLER), *questions]},
+        ],
+    }
 
 
 def _permission(uri: str, match: str, **allow: bool) -> dict[str, Any]:
@@ -197,7 +212,7 @@ def _websocket() -> dict[str, Any]:
 
 def _caller(hub: HubLike) -> dict[str, Any]:
     options = {"post_body_limit": MAX_POST_BYTES}
-    return {"type": "caller", "realm": hub.wamp_realm, "role": "anonymous", "options": options}
+    return {"type": "caller", "realm": hub.wamp_realm, "role": BRIDGE_ROLE, "options": options}
 
 
 def to_json(config: Mapping[str, Any]) -> str:

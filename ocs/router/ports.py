@@ -1,0 +1,56 @@
+"""TCP ports: one that is free, and who holds one that is not."""
+
+import contextlib
+import socket
+from urllib.parse import urlsplit
+
+import psutil
+
+from ocs.errors import RouterError
+
+__all__ = ["busy_url", "free_port", "require_port"]
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """Return a TCP port that nothing listens at now."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def require_port(host: str, port: int) -> None:
+    """Make sure that a port can be listened at.
+
+    Raises:
+        RouterError: it cannot; names who holds it where that can be told.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except PermissionError as error:
+            raise RouterError(f"port {port} needs privileges that you do not have; choose one over 1023") from error
+        except OSError as error:
+            raise RouterError(_busy(host, port)) from error
+
+
+def busy_url(url: str) -> str:
+    """Say that something listens already where ``url`` points to."""
+    parts = urlsplit(url)
+    return _busy(parts.hostname or "?", parts.port or 0)
+
+
+def _busy(host: str, port: int) -> str:
+    holder = _holder(port)
+    who = f" by {holder}" if holder else ""
+    return f"port {port} on {host} is in use{who}: stop that, or choose another port (--port, or hub in the site file)"
+
+
+def _holder(port: int) -> str | None:
+    """Name the process that listens at ``port``, where the system lets us see it."""
+    with contextlib.suppress(psutil.Error, OSError):
+        for connection in psutil.net_connections("tcp"):
+            at_port = getattr(connection.laddr, "port", None) == port
+            if at_port and connection.pid and connection.status == psutil.CONN_LISTEN:
+                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
+    return None
