@@ -4,6 +4,7 @@ Every message names the thing, what is wrong with it, and what to do; programs p
 """
 
 __all__ = [
+    "AccessError",
     "AgentClassError",
     "CrossbarNotFoundError",
     "HostNotFoundError",
@@ -21,6 +22,10 @@ class OCSError(Exception):
     def __str__(self) -> str:
         """Return the message as given, also where KeyError is a base and would quote it."""
         return str(self.args[0]) if self.args else self.__class__.__name__
+
+
+class AccessError(OCSError, ValueError):
+    """An access policy, rule, password file or director's configuration has a mistake in it."""
 
 
 class SiteConfigError(OCSError):
