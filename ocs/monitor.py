@@ -162,7 +162,7 @@ class SiteMonitor:
         """
         match event:
             case [data, {"agent_address": str(address), "feed_name": str(feed_name), **envelope}] if address:
-                agent = self._agent(address, now)
+                agent = self._agent(address)
                 agent.agent_class = str(envelope.get("agent_class") or "?")
                 agent.session_id = str(envelope.get("session_id", ""))
                 return self._take(agent, feed_name, data, envelope, now)
@@ -178,7 +178,7 @@ class SiteMonitor:
         known = self._agents.get(address)
         return known.view(now) if known else None
 
-    def _agent(self, address: str, now: float) -> _Agent:
+    def _agent(self, address: str) -> _Agent:
         # Taken out and put in again: the first in the dict is the one unheard longest.
         agent = self._agents.pop(address, None)
         if agent is None:

@@ -1,7 +1,7 @@
 """Carries out for a set of children what `ocs.supervisor.states` decides."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,7 +60,7 @@ class Supervisor:
         self._reactor = reactor
         self._policy = policy or Policy()
         self._on_change = on_change or (lambda _child: None)
-        self._all_down: list[Deferred[None]] = []
+        self._waiters: list[tuple[list[Child], Deferred[None]]] = []
 
     def add(self, command: Command) -> Child:
         """Take a child under supervision; it stays down until it is wanted up.
@@ -88,17 +88,24 @@ class Supervisor:
         for child in self.children.values():
             self._dispatch(child, Event.HURRY)
 
-    def stop(self) -> "Deferred[None]":
-        """Want all children down.
+    def stop(self, names: Iterable[str] | None = None) -> "Deferred[None]":
+        """Want children down.
+
+        Args:
+            names: which ones; None: all.
 
         Returns:
-            A Deferred that fires when all are gone and what they printed is on disk.
+            A Deferred that fires when they are gone and what they printed is on disk.
+
+        Raises:
+            KeyError: there is no child of such a name.
         """
+        children = [self.children[name] for name in (self.children if names is None else names)]
         done: Deferred[None] = Deferred()
-        self._all_down.append(done)
-        for child in self.children.values():
+        self._waiters.append((children, done))
+        for child in children:
             self._dispatch(child, Event.WISH_DOWN)
-        self._check_all_down()
+        self._tell_waiters()
         return done
 
     def _dispatch(self, child: Child, event: Event | Exit) -> None:
@@ -109,7 +116,7 @@ class Supervisor:
             self._act(child, action)
         if (before.phase, before.target, before.starts) != (child.state.phase, child.state.target, child.state.starts):
             self._on_change(child)
-        self._check_all_down()
+        self._tell_waiters()
 
     def _set_timer(self, child: Child) -> None:
         if child.timer and child.timer.active():
@@ -141,14 +148,15 @@ class Supervisor:
             return
         child.output.note(f"{child.name}: started as process {child.pid}, start number {child.state.starts}")
 
-    def _check_all_down(self) -> None:
-        if not self._all_down or any(child.state.alive for child in self.children.values()):
-            return
-        waiters, self._all_down = self._all_down, []
-        drained = gatherResults([child.output.drained() for child in self.children.values()])
+    def _tell_waiters(self) -> None:
+        over = [waiter for waiter in self._waiters if not any(child.state.alive for child in waiter[0])]
+        self._waiters = [waiter for waiter in self._waiters if waiter not in over]
+        for children, done in over:
+            _when_drained(children, done)
 
-        def all_drained(_results: list[None]) -> None:
-            for waiter in waiters:
-                waiter.callback(None)
 
-        drained.addCallback(all_drained)
+def _when_drained(children: list[Child], done: "Deferred[None]") -> None:
+    def drained(_results: list[None]) -> None:
+        done.callback(None)
+
+    gatherResults([child.output.drained() for child in children]).addCallback(drained)
