@@ -88,13 +88,31 @@ class SiteContext(NamedTuple):
     instance: InstanceConfig | None
 
 
+class _HelpFormatter(argparse.HelpFormatter):
+    """Formats help as ever, without loading shutil and its compressors just to learn the terminal's width."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_terminal_width() - 2)
+
+
+def _terminal_width() -> int:
+    try:
+        return int(os.environ.get("COLUMNS", "")) or 80
+    except ValueError:
+        pass
+    try:
+        return os.get_terminal_size(1).columns or 80
+    except OSError:  # a pipe
+        return 80
+
+
 def add_arguments(parser: argparse.ArgumentParser | None = None) -> argparse.ArgumentParser:
     """Add the arguments that every agent and client takes; those the parser has already are left alone.
 
     Returns:
         The parser given, or a new one.
     """
-    parser = parser or argparse.ArgumentParser()
+    parser = parser or argparse.ArgumentParser(formatter_class=_HelpFormatter)
     group = parser.add_argument_group("Site Config Options")
     for option, keywords in _ARGUMENTS.items():
         try:
@@ -280,8 +298,9 @@ def _require_all(args: argparse.Namespace) -> None:
 def _site_arguments(words: Sequence[str]) -> argparse.Namespace:
     """Return only what finds the place in the site; mistakes are left to the full parser."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    group = parser.add_argument_group()  # a group asks for no help formatter, which would be slow to load
     for option in ("--site", "--site-file", "--site-host", "--instance-id"):
-        parser.add_argument(option, nargs="?")
+        group.add_argument(option, nargs="?")
     return parser.parse_known_args(words)[0]
 
 

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from ocs.errors import OCSError
 
-__all__ = ["fail", "program", "say", "say_json", "table"]
+__all__ = ["fail", "program", "say", "say_json", "table", "warn"]
 
 
 def say(text: str = "") -> None:
@@ -18,6 +18,11 @@ def say(text: str = "") -> None:
 def say_json(value: Any) -> None:
     """Print ``value`` as JSON, for ``--json``."""
     print(json.dumps(value, indent=2, sort_keys=True, default=str), flush=True)
+
+
+def warn(message: str) -> None:
+    """Print one line to standard error, and go on."""
+    print(f"{_program_name()}: {message}", file=sys.stderr, flush=True)
 
 
 def fail(message: str, code: int = 1) -> NoReturn:

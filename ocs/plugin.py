@@ -1,0 +1,11 @@
+"""The agents that come with ocs, as ``ocs-agent-cli`` and others' plugins would list them."""
+
+__all__ = ["agents", "package_name"]
+
+package_name = "ocs"
+agents = {
+    "RegistryAgent": {"module": "ocs.agents.registry.agent", "entry_point": "main"},
+    "AggregatorAgent": {"module": "ocs.agents.aggregator.agent", "entry_point": "main"},
+    "FakeDataAgent": {"module": "ocs.agents.fake_data.agent", "entry_point": "main"},
+    "BarebonesAgent": {"module": "ocs.agents.barebones.agent", "entry_point": "main"},
+}
