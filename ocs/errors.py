@@ -7,9 +7,12 @@ __all__ = [
     "AccessError",
     "AgentClassError",
     "CrossbarNotFoundError",
+    "DataFolderError",
     "HostNotFoundError",
     "InstanceNotFoundError",
     "OCSError",
+    "RecordingError",
+    "RecordingLibraryError",
     "RouterError",
     "SiteConfigError",
     "SiteFileNotFoundError",
@@ -52,5 +55,17 @@ class AgentClassError(OCSError):
     """No installed plugin offers the agent's class, or its module cannot be loaded."""
 
 
+class DataFolderError(OCSError):
+    """The data folder of `ocs up` cannot be used: no permission, no space, or somebody else uses it."""
+
+
 class RouterError(OCSError):
     """The crossbar router cannot be configured, started, stopped or reached."""
+
+
+class RecordingError(OCSError):
+    """The data folder cannot be used, or a recorded file cannot be read."""
+
+
+class RecordingLibraryError(RecordingError, ImportError):
+    """The library that writes and reads the housekeeping files is not installed."""
