@@ -40,8 +40,11 @@ LOG_NAME = "crossbar.log"
 PID_NAME = "node.pid"
 POLL_S = 0.05
 
-_NOISE = re.compile(r"^Traceback|^Invalid node configuration|^crossbar\.common\.checkconfig|_ARRAY_API|NumPy")
-"""Lines of crossbar's log that do not tell why it ended; those on NumPy come from a serializer that we do not use."""
+_NOISE = re.compile(r"^Traceback|^Invalid node configuration|^crossbar\.common\.checkconfig|shutting down")
+"""Lines of crossbar's log that do not tell why it ended."""
+
+_NUMPY_NOISE = re.compile(r"^A module that was compiled using NumPy.*?_ARRAY_API not found$", re.DOTALL | re.MULTILINE)
+"""What a serializer that we do not use says of itself at every start, where it was built for an older NumPy."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,7 @@ def last_words(log: Path, lines: int = 2) -> str:
         text = log.read_text(errors="replace")[-20_000:]
     except OSError:
         return "no log"
+    text = _NUMPY_NOISE.sub("", text)
     spoken = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith((" ", "]"))]
     telling = [line for line in spoken if not _NOISE.search(line)]
     causes = [line.partition("Error: ")[2] for line in telling if line.startswith("twisted.internet.error.")]
