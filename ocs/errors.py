@@ -6,8 +6,13 @@ Every message names the thing, what is wrong with it, and what to do; programs p
 __all__ = [
     "AccessError",
     "AgentClassError",
+    "BlockMismatchError",
     "CrossbarNotFoundError",
     "DataFolderError",
+    "FeedError",
+    "FeedKeyError",
+    "FeedTypeError",
+    "FeedValueError",
     "HostNotFoundError",
     "InstanceNotFoundError",
     "OCSError",
@@ -69,3 +74,23 @@ class RecordingError(OCSError):
 
 class RecordingLibraryError(RecordingError, ImportError):
     """The library that writes and reads the housekeeping files is not installed."""
+
+
+class FeedError(OCSError):
+    """A message cannot be published; the text names the feed, the field and the reason."""
+
+
+class FeedTypeError(FeedError, TypeError):
+    """A value, or the message itself, is of a type that has no place in a feed."""
+
+
+class FeedValueError(FeedError, ValueError):
+    """A value is out of range, or lists differ in length."""
+
+
+class FeedKeyError(FeedError, KeyError):
+    """A message lacks ``block_name``, ``timestamp`` or ``data``."""
+
+
+class BlockMismatchError(FeedValueError):
+    """A sample's fields are not those that its block began with."""

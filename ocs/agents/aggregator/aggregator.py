@@ -1,0 +1,253 @@
+"""The aggregator proper: events in, frames out. No WAMP, no reactor, no thread of its own."""
+
+import os
+import queue
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from twisted.logger import Logger
+
+from ocs.agents.aggregator import frames
+from ocs.agents.aggregator.files import make_filename
+from ocs.agents.aggregator.inbox import Inbox
+from ocs.agents.aggregator.messages import Envelope, Fault, read_envelope, weight
+from ocs.agents.aggregator.provider import Provider
+from ocs.agents.aggregator.schema import FeedSchema
+from ocs.agents.aggregator.tally import Log, Tally
+from ocs.agents.aggregator.writer import EncodedFrame, G3FileRotator
+
+__all__ = ["MAX_BUFFERED_BYTES", "MAX_PROVIDERS", "Aggregator"]
+
+MAX_BUFFERED_BYTES: Final = 48 * 1024 * 1024
+"""Samples of all providers together (bytes); beyond it frames are written before their time."""
+
+MAX_PROVIDERS: Final = 50_000
+"""Feeds recorded at once; the data of more is dropped and counted."""
+
+_REPORT_INTERVAL: Final = 1.0
+
+
+class Aggregator:
+    """Sorts events into providers and their samples into frames. For one thread only.
+
+    `run` is one turn: take what came in, part with silent providers, write the frames that are due. `close` writes
+    everything.
+
+    Args:
+        incoming_data: where ``(data, feed)`` pairs are taken from: an `Inbox`, or a `queue.Queue`.
+        time_per_file: seconds per file.
+        data_dir: folder under which the files are made.
+        session: operation session whose ``data`` and ``degraded`` are kept up to date.
+        clock: gives the time (unix, s).
+        log: where what is dropped is reported; a logger of its own if not given.
+        writer: takes the frames; a `G3FileRotator` below ``data_dir`` if not given.
+
+    Attributes:
+        hksess: the recording session, which numbers the providers.
+        writer: writes the frames to files.
+        providers: number → `Provider`.
+        pids: (feed address, session id) → number.
+        write_status: whether the list of providers has changed since it was last written.
+    """
+
+    def __init__(
+        self,
+        incoming_data: "Inbox | queue.Queue[Any]",
+        time_per_file: float,
+        data_dir: str | os.PathLike[str],
+        session: Any = None,
+        *,
+        clock: Callable[[], float] = time.time,
+        log: Log | None = None,
+        writer: G3FileRotator | None = None,
+    ) -> None:
+        self.log: Log = log or Logger("ocs.aggregator")
+        self.incoming_data = incoming_data
+        self.session = session
+        self.providers: dict[int, Provider] = {}
+        self.pids: dict[tuple[str, str], int] = {}
+        self.write_status = True
+        self.tally = Tally(self.log, clock)
+        self._clock = clock
+        self._schemas: OrderedDict[str, FeedSchema] = OrderedDict()
+        self._next_report = 0.0
+        self._trouble = ""
+        self.hksess = frames.new_session(clock())
+        self.writer = writer or G3FileRotator(
+            time_per_file,
+            lambda: make_filename(data_dir, clock=clock),
+            clock=clock,
+            report=lambda fault: self.tally.count("disk", fault),
+        )
+        self.writer.put(EncodedFrame("session", frames.encode(self.hksess.session_frame()), 0))
+        self._put_status()
+        self.writer.commit()
+        self._tell()
+
+    def run(self) -> None:
+        """Do one turn: take in what came, part with silent providers, write what is due."""
+        self.process_incoming_data()
+        self.remove_stale_providers()
+        if self.writer.due():
+            # What is older than the next file belongs into this one.
+            self._put_frames(write_all=True)
+            self.writer.flush()
+        self.write_to_disk()
+        if self._clock() >= self._next_report or self.writer.trouble != self._trouble:
+            self._tell()
+
+    def process_incoming_data(self) -> None:
+        """Take every waiting event into its provider's blocks."""
+        events, lost = _taken(self.incoming_data)
+        if lost:
+            self.tally.count("queue", Fault("queue", lost, "events came faster than they can be recorded"))
+        for event in events:
+            try:
+                self._take(*event)
+            except Exception as error:  # anybody's message comes here: whatever it does, the others are recorded
+                self.tally.count("?", Fault("unforeseen", weight(event), f"an event was dropped: {error!r}"))
+
+    def _take(self, data: Any, feed: Mapping[str, Any]) -> None:
+        envelope = read_envelope(feed)
+        if isinstance(envelope, Fault):
+            self.tally.count("?", envelope._replace(values=weight(data)))
+        elif not envelope.excluded:
+            self._save(data, envelope)
+
+    def _save(self, data: Any, envelope: Envelope) -> None:
+        pid = self.pids.get((envelope.address, envelope.session_id))
+        if pid is not None:
+            self.providers[pid].save_to_block(data)
+        elif len(self.providers) < MAX_PROVIDERS:
+            params = {"frame_length": envelope.frame_length, "fresh_time": envelope.fresh_time}
+            pid = self.add_provider(envelope.address, envelope.session_id, **params)
+            self.providers[pid].save_to_block(data)
+        else:
+            fault = Fault("providers", weight(data), f"{MAX_PROVIDERS} feeds are being recorded; this one is not")
+            self.tally.count(envelope.address, fault)
+
+    def add_provider(self, prov_address: str, prov_sessid: str, **prov_kwargs: Any) -> int:
+        """Begin to record a feed; a status frame will say so.
+
+        Args:
+            prov_address: the feed's address.
+            prov_sessid: the session id of the agent that publishes it.
+            **prov_kwargs: `frame_length` and `fresh_time` (s) of the `Provider`.
+
+        Returns:
+            The provider's number.
+        """
+        pid: int = self.hksess.add_provider(description=prov_address)
+        self.pids[prov_address, prov_sessid] = pid
+        self.providers[pid] = Provider(
+            prov_address,
+            prov_sessid,
+            pid,
+            clock=self._clock,
+            schema=self._schema(prov_address),
+            report=lambda fault: self.tally.count(prov_address, fault),
+            **prov_kwargs,
+        )
+        self.write_status = True
+        return pid
+
+    def _schema(self, address: str) -> FeedSchema:
+        schema = self._schemas.setdefault(address, FeedSchema())
+        self._schemas.move_to_end(address)
+        if len(self._schemas) > MAX_PROVIDERS:
+            self._schemas.popitem(last=False)
+        return schema
+
+    def remove_provider(self, prov: Provider) -> None:
+        """Put what the provider still holds into a frame and take it off the list."""
+        self._put_provider(prov)
+        del self.providers[prov.prov_id]
+        del self.pids[prov.address, prov.sessid]
+        self.hksess.remove_provider(prov.prov_id)
+        self.write_status = True
+
+    def remove_stale_providers(self) -> None:
+        """Part with the providers that have been silent for their `fresh_time`; a status frame says so."""
+        for provider in [provider for provider in self.providers.values() if provider.stale()]:
+            self.remove_provider(provider)
+        self._put_status_if_changed()
+
+    def write_to_disk(self, clear: bool = True, write_all: bool = False) -> None:
+        """Write the frames that are due.
+
+        Args:
+            clear: forget the samples that have been written.
+            write_all: write every provider's samples, due or not.
+        """
+        self._put_frames(clear=clear, write_all=write_all)
+        self.writer.commit()
+
+    def _put_frames(self, *, clear: bool = True, write_all: bool = False) -> None:
+        crowded = sum(provider.size for provider in self.providers.values()) > MAX_BUFFERED_BYTES
+        for provider in self.providers.values():
+            if write_all or crowded or provider.new_frame_time():
+                self._put_provider(provider, clear=clear)
+
+    def _put_provider(self, provider: Provider, *, clear: bool = True) -> None:
+        """Make a frame of what a provider holds and accept it for writing."""
+        if provider.empty():
+            return
+        self._put_status_if_changed()
+        frame = provider.to_frame(self.hksess, clear=clear)
+        if values := frames.value_count(frame):
+            self.writer.put(EncodedFrame("data", frames.encode(frame), values))
+
+    def _put_status_if_changed(self) -> None:
+        if self.write_status:
+            self._put_status()
+
+    def _put_status(self) -> None:
+        self.write_status = False
+        self.writer.put(EncodedFrame("status", frames.encode(self.hksess.status_frame(timestamp=self._clock())), 0))
+
+    def close(self) -> None:
+        """Write everything and close the file."""
+        self.process_incoming_data()
+        self._put_frames(write_all=True)
+        self.writer.close_file()
+        self._tell()
+
+    def _tell(self) -> None:
+        """Bring the operation's session up to date; say once when trouble with the disk begins, and when it ends."""
+        self._next_report = self._clock() + _REPORT_INTERVAL
+        before, self._trouble = self._trouble, self.writer.trouble
+        if bool(before) != bool(self._trouble):
+            self._say(f"{self._trouble}; the data waits in memory" if self._trouble else "the disk takes data again")
+        if self.session is not None:
+            self.session.degraded = bool(self._trouble)
+            self.session.data = self.encoded()
+
+    def _say(self, text: str) -> None:
+        self.log.warn("{text}", text=text)
+        if self.session is not None:
+            self.session.add_message(text)
+
+    def encoded(self) -> dict[str, Any]:
+        """Return what is shown as ``session.data``."""
+        return {
+            "current_file": self.writer.current_file,
+            "providers": {provider.address: provider.encoded() for provider in self.providers.values()},
+            "values_recorded": self.writer.values_written,
+            "dropped": dict(self.tally.dropped),
+            "faults": dict(self.tally.faults),
+            "waiting_bytes": self.writer.waiting_bytes,
+            "trouble": self.writer.trouble or None,
+        }
+
+
+def _taken(source: "Inbox | queue.Queue[Any]") -> tuple[list[Any], int]:
+    if isinstance(source, Inbox):
+        return source.take()
+    events = []
+    try:
+        while True:
+            events.append(source.get_nowait())
+    except queue.Empty:
+        return events, 0
