@@ -34,7 +34,8 @@ def agent_get_policy_default(policy: str | None) -> AgentAccessRules:
     Raises:
         AccessError: the policy is none of these. Passwords are not repeated in the message.
     """
-    name, colon, detail = (policy or "none").strip().partition(":")
+    name, colon, detail = (policy or "").partition(":")
+    name = name.strip() or "none"
     if name == "none" and not colon:
         return AgentAccessRules(policy="none", rules=_one_rule_a_level([HashedPass.create_free()] * 3))
     if name == "override" and colon:
@@ -106,7 +107,8 @@ def agent_get_creds(
 
 def _awaits_director(access_rules: AgentAccessRules) -> bool:
     blocked = HashedPass.create_blocked()
-    return access_rules.policy == "director" and all(rule.hashed_pass == blocked for rule in access_rules.rules)
+    rules = access_rules.rules
+    return access_rules.policy == "director" and bool(rules) and all(rule.hashed_pass == blocked for rule in rules)
 
 
 def _step_down(granted: CredLevel, locks: list[AccessRule]) -> tuple[CredLevel, str]:
