@@ -1,5 +1,6 @@
 """Supervised child processes: decided in `states`, carried out by `Supervisor`."""
 
+from ocs.supervisor.ledger import Ledger, end_leftovers
 from ocs.supervisor.output import ChildOutput, LogFile, Tail
 from ocs.supervisor.process import ChildProcess, Command
 from ocs.supervisor.states import ChildState, Event, Exit, Phase, Policy, SendSignal, Start, Target, step
@@ -13,6 +14,7 @@ __all__ = [
     "Command",
     "Event",
     "Exit",
+    "Ledger",
     "LogFile",
     "Phase",
     "Policy",
@@ -21,5 +23,6 @@ __all__ = [
     "Supervisor",
     "Tail",
     "Target",
+    "end_leftovers",
     "step",
 ]

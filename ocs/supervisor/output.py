@@ -174,7 +174,7 @@ class ChildOutput:
 
     def _refused(self, failure: Failure, size: int) -> None:
         if not self.trouble:
-            self.log_of_trouble.warn("a log file cannot be written: {reason}", reason=failure.value)  # noqa: G010 - Twisted's logger
+            self.log_of_trouble.warn("a log file cannot be written: {reason}", reason=failure.value)
         self.trouble = str(failure.value)
         self.lost_bytes += size
 

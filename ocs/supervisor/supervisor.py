@@ -25,6 +25,8 @@ class Child:
     state: ChildState = field(default_factory=ChildState)
     process: ChildProcess | None = None
     timer: DelayedCall | None = None
+    ready: bool = False
+    """Whether this process does its work: set by whoever can tell, cleared at every start."""
 
     @property
     def name(self) -> str:
@@ -139,6 +141,7 @@ class Supervisor:
             child.process = None
             self._dispatch(child, end)
 
+        child.ready = False
         child.process = ChildProcess(self._reactor, child.output, gone)
         try:
             child.process.start(child.command)

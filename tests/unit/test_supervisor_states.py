@@ -50,9 +50,7 @@ DOWN = ChildState()
         (replace(STOPPING, target=Target.UP), Exit(code=0), 101.0, Phase.UP, None, [Start()]),
     ],
 )
-def test_transition(  # noqa: PLR0917 - a table's columns
-    before, event, now, phase, due, actions
-):
+def test_transition(before, event, now, phase, due, actions):
     after, done = step(before, event, now, POLICY)
     assert (after.phase, after.due, list(done)) == (phase, due, actions)
 
