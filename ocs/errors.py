@@ -3,6 +3,8 @@
 Every message names the thing, what is wrong with it, and what to do; programs print it as one line.
 """
 
+from typing import Any
+
 __all__ = [
     "AccessError",
     "AgentClassError",
@@ -16,8 +18,12 @@ __all__ = [
     "HostNotFoundError",
     "InstanceNotFoundError",
     "OCSError",
+    "OperationError",
+    "OperationFailedError",
+    "OperationTimeoutError",
     "RecordingError",
     "RecordingLibraryError",
+    "RequestFailedError",
     "RouterError",
     "SiteConfigError",
     "SiteFileNotFoundError",
@@ -94,3 +100,58 @@ class FeedKeyError(FeedError, KeyError):
 
 class BlockMismatchError(FeedValueError):
     """A sample's fields are not those that its block began with."""
+
+
+class ControlClientError(OCSError, RuntimeError):
+    """A call to an agent brought no result.
+
+    ``args[0]`` is a list as WAMP's error message is: items 4, 5 and 6 are the error's name, its arguments (a list) and
+    its keyword arguments (a dict). The names ``client_http.error.*`` are the client's own, ``wamp.error.*`` the
+    router's; others come from the agent.
+
+    Args:
+        record: the list.
+        summary: what happened and what to do, in one line.
+    """
+
+    def __init__(self, record: list[Any], summary: str = "") -> None:
+        super().__init__(record)
+        self.summary = summary
+
+    def __str__(self) -> str:
+        """Return the line for the operator."""
+        return self.summary or f"{self.name}: {' '.join(map(str, self.args[0][5]))}"
+
+    @property
+    def name(self) -> str:
+        """The error's name."""
+        return str(self.args[0][4])
+
+
+class OperationError(OCSError, RuntimeError):
+    """An operation did not do what was asked of it; the text says which, where, and what the agent says.
+
+    Args:
+        message: the line for the operator.
+        reply: the agent's answer: code, message, session.
+        op_name: the operation.
+        instance_id: the agent.
+    """
+
+    def __init__(self, message: str, reply: Any = None, op_name: str = "", instance_id: str = "") -> None:
+        super().__init__(message)
+        self.reply = reply
+        self.op_name = op_name
+        self.instance_id = instance_id
+
+
+class RequestFailedError(OperationError):
+    """The agent refused the request: unknown, already active, a wrong parameter, too few privileges."""
+
+
+class OperationFailedError(OperationError):
+    """The operation ran, and ended without success."""
+
+
+class OperationTimeoutError(OperationError, TimeoutError):
+    """The operation had not ended in the time given."""
