@@ -154,7 +154,9 @@ def _class_name(own: argparse.Namespace, others: Sequence[str]) -> str:
         return own.agent_help
     if not own.instance_id:
         raise OCSError("which agent? Give --instance-id, or set INSTANCE_ID")
-    args = site_config.add_arguments().parse_known_args(others)[0]
+    # No abbreviations: the agent's own options are among these words, and may begin like one of ours.
+    parser = site_config.add_arguments(argparse.ArgumentParser(add_help=False, allow_abbrev=False))
+    args = parser.parse_known_args(others)[0]
     args.instance_id, args.site_host = own.instance_id, own.site_host
     instance = site_config.get_config(args).instance
     if instance is None:
