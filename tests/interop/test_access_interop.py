@@ -40,6 +40,10 @@ def peer_python():
     if not python.exists():
         say = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
         say(f"no published ocs at {python}; make it with `.ci/setup peers .peers`, or name it in OCS_PEER_PYTHON")
+    # -I here and below: what PYTHONPATH says must not make it ours against ours.
+    version = "import importlib.metadata as m; print(m.version('ocs'))"
+    found = subprocess.run([python, "-I", "-c", version], capture_output=True, text=True, timeout=30, check=True).stdout
+    assert found.strip() == "0.12.1", f"{python} has ocs {found.strip()}, not the published one"
     return str(python)
 
 
@@ -47,7 +51,7 @@ def peer_python():
 def compare(peer_python, tmp_path):
     def answers(python, cases):
         done = subprocess.run(
-            [python, str(ANSWERS)],
+            [python, "-I", str(ANSWERS)],
             input=json.dumps(cases),
             capture_output=True,
             text=True,
