@@ -62,11 +62,7 @@ class Outbox:
         return self._bytes
 
     def put(self, parcel: Parcel) -> None:
-        """Take a message, to be sent as soon as possible.
-
-        A thread other than the reactor's waits here while the router cannot keep up (a few seconds at most); with the
-        link down nobody waits.
-        """
+        """Take a message, to be sent as soon as possible. Never waits."""
         with self._room:
             self._waiting.append(parcel)
             self._bytes += len(parcel.payload)
@@ -74,7 +70,11 @@ class Outbox:
                 self._drop_oldest()
             if self._open and not self._scheduled:
                 self._schedule()
-            if self._bytes > _HIGH_WATER and self._open and not threadable.isInIOThread():
+
+    def wait_for_room(self) -> None:
+        """Wait, a few seconds at most, while the router cannot keep up; not in the reactor's thread, nor with the link down."""
+        if self._bytes > _HIGH_WATER and self._open and not threadable.isInIOThread():
+            with self._room:
                 self._room.wait_for(lambda: self._bytes <= _HIGH_WATER or not self._open, _PATIENCE)
 
     def _schedule(self) -> None:

@@ -1,61 +1,45 @@
 """The link to the router: serializers, a lean WebSocket transport, and staying joined.
 
-This is the one module that knows autobahn's transport. Messages travel as MessagePack where the router takes it, since it
-is several times faster to write and read than CBOR at both ends; CBOR and JSON follow.
+This is the one module that knows autobahn's transport. Messages travel as MessagePack where the router takes it, since
+it is several times faster to write and read than CBOR at both ends; CBOR and JSON follow.
 """
 
-import os
 import random
-import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Generator
+from typing import Any
 
 import msgpack
-
-# Parts of autobahn that it loads when they are installed, and that no agent uses, are left out: the native masking and
-# validation bring a C parser (we send with a null mask and receive binary frames), UBJSON brings NumPy. It saves start-up
-# time and memory in every agent. Both settings are put back, so that others in this process, and its children, decide for
-# themselves.
-_NVX = os.environ.get("AUTOBAHN_USE_NVX")
-os.environ["AUTOBAHN_USE_NVX"] = "0"
-_UBJSON = sys.modules.pop("bjdata", None)
-sys.modules["bjdata"] = None  # type: ignore[assignment]
-try:
-    from autobahn.twisted.wamp import ApplicationSession
-    from autobahn.twisted.websocket import WampWebSocketClientFactory, WampWebSocketClientProtocol
-finally:
-    del sys.modules["bjdata"]
-    if _UBJSON is not None:
-        sys.modules["bjdata"] = _UBJSON
-    if _NVX is None:
-        del os.environ["AUTOBAHN_USE_NVX"]
-    else:
-        os.environ["AUTOBAHN_USE_NVX"] = _NVX
-
-from autobahn.wamp.exception import TransportLost
-from autobahn.wamp.message import Message
-from autobahn.wamp.serializer import (
-    CBORSerializer,
-    JsonSerializer,
-    MsgPackObjectSerializer,
-    MsgPackSerializer,
-    Serializer,
-)
-from autobahn.wamp.types import CloseDetails, ComponentConfig, SessionDetails
 from twisted.application.internet import ClientService
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 
-if TYPE_CHECKING:
-    from twisted.internet.interfaces import IDelayedCall
+from ocs.lean_autobahn import (
+    ApplicationSession,
+    CBORSerializer,
+    CloseDetails,
+    JsonSerializer,
+    Message,
+    MsgPackObjectSerializer,
+    MsgPackSerializer,
+    SerializationError,
+    Serializer,
+    SessionDetails,
+    TransportLost,
+    WampWebSocketClientFactory,
+    WampWebSocketClientProtocol,
+)
 
-__all__ = ["MESSAGE_LIMIT", "RouterLink", "Transport", "pack", "reconnect_delay"]
+__all__ = ["MESSAGE_LIMIT", "ApplicationSession", "RouterLink", "Transport", "pack", "reconnect_delay", "within"]
 
 MESSAGE_LIMIT = 1 << 20
 """The largest WAMP message that we send, in bytes: what a router with default settings takes."""
 
 _RECEIVE_LIMIT = 64 << 20
 """The largest message that we accept, in bytes. A bound on a runaway peer, far above what a router passes on."""
+
+
+_GOODBYE = 1.0
+"""How long the router gets to answer our goodbye, in seconds."""
 
 
 def pack(value: Any) -> bytes:
@@ -144,8 +128,6 @@ class Transport(WampWebSocketClientProtocol):  # type: ignore[misc]
 
 
 def _marshalled(msg: Message) -> bytes:
-    from autobahn.wamp.exception import SerializationError  # noqa: PLC0415 - an error path
-
     try:
         return pack(msg.marshal())
     except (TypeError, ValueError, OverflowError) as error:
@@ -197,7 +179,7 @@ class RouterLink:
         self._reactor = reactor
         self._timeout = timeout
         self._on_give_up = on_give_up
-        self._give_up: IDelayedCall | None = None
+        self._give_up: Any = None
         self._service: ClientService | None = None
         self._attempts = 0
         session.on("join", self._joined)
@@ -230,24 +212,26 @@ class RouterLink:
         self._service.whenConnected(failAfterFailures=1).addErrback(self._note_failure)
         self._service.startService()
 
-    def stop(self) -> "Deferred[None]":
-        """Leave the realm and close the connection for good.
+    @inlineCallbacks
+    def stop(self) -> "Generator[Deferred[Any], Any, None]":
+        """Leave the realm, close the connection and stay away.
 
         Returns:
-            A Deferred that fires when the connection is closed; after 2 s it is cut.
+            A Deferred that fires when the connection is closed; a router that does not answer is cut off after 1 s.
         """
         self._cancel_give_up()
         service, self._service = self._service, None
         if service is None:
-            return succeed(None)
-        transport = self.session._transport  # noqa: SLF001 - autobahn offers no other way to ask
+            return
         if self.session.is_attached():
+            gone: Deferred[None] = Deferred()
+            self.session.on("disconnect", lambda *_, **__: None if gone.called else gone.callback(None))
             self.session.leave()
-        if transport is not None:
-            cut = self._reactor.callLater(2.0, _abort, transport)
-            closed: Deferred[None] = service.stopService().addBoth(_cancel_and_return, cut)
-            return closed
-        return service.stopService()  # type: ignore[no-any-return]
+            yield within(self._reactor, gone, _GOODBYE)
+        transport = self.session._transport  # noqa: SLF001 - autobahn offers no other way to ask
+        if transport is not None and transport.transport is not None:
+            transport.transport.abortConnection()
+        yield service.stopService()
 
     def _next_delay(self, _failures: int) -> float:
         """Count attempts since the last join, not failed connections: a router that refuses us is not hammered."""
@@ -285,7 +269,7 @@ class RouterLink:
 
 
 def _endpoint(reactor: Any, factory: WampWebSocketClientFactory) -> Any:
-    endpoint = HostnameEndpoint(reactor, factory.host, factory.port, timeout=5)
+    endpoint: Any = HostnameEndpoint(reactor, factory.host, factory.port, timeout=5)
     if not factory.isSecure:
         return endpoint
     from twisted.internet.ssl import optionsForClientTLS  # noqa: PLC0415 - TLS only where the site uses it
@@ -293,17 +277,16 @@ def _endpoint(reactor: Any, factory: WampWebSocketClientFactory) -> Any:
     return wrapClientTLS(optionsForClientTLS(factory.host), endpoint)
 
 
-def _abort(transport: Transport) -> None:
-    if transport.transport is not None:
-        transport.transport.abortConnection()
+def within(reactor: Any, wanted: "Deferred[Any]", seconds: float) -> "Deferred[None]":
+    """Return a Deferred that fires when ``wanted`` does, or after ``seconds``; never with a failure."""
+    done: Deferred[None] = Deferred()
 
+    def finish(_result: Any) -> None:
+        if timer.active():
+            timer.cancel()
+        if not done.called:
+            done.callback(None)
 
-def _cancel_and_return(result: Any, call: Any) -> Any:
-    if call.active():
-        call.cancel()
-    return result
-
-
-def component_config(realm: str) -> ComponentConfig:
-    """Return what autobahn wants to know of a session before it is made."""
-    return ComponentConfig(realm, {})
+    timer = reactor.callLater(seconds, finish, None)
+    wanted.addBoth(finish)
+    return done

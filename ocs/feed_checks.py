@@ -1,0 +1,151 @@
+"""Checks of what an agent publishes, made in its own stack frame, so that the traceback names the culprit."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ocs.errors import FeedKeyError, FeedTypeError, FeedValueError
+from ocs.field_names import verify_data_field_string
+from ocs.plain import INT_MAX, INT_MIN, kind_name
+
+__all__ = ["check_name", "checked_columns", "unfit_kinds"]
+
+_SCALARS = frozenset((float, int, str, bool))
+_STRING_LIMIT = 900_000
+"""Longest text in a sample, in bytes: with its envelope it still fits a message."""
+
+
+def _kinds(values: Iterable[Any]) -> set[type]:
+    return set(map(type, values))
+
+
+def _numpy(value: Any) -> bool:
+    return hasattr(value, "dtype") and hasattr(value, "tolist")
+
+
+def check_name(key: Any, feed_name: str) -> None:
+    """Refuse a field name that recorders cannot use."""
+    if not isinstance(key, str):
+        raise FeedTypeError(f"feed {feed_name}: field name {key!r} is a {kind_name(key)}, not text.")
+    try:
+        verify_data_field_string(key)
+    except ValueError as error:
+        raise FeedValueError(f"feed {feed_name}: {error}") from None
+
+
+def checked_columns(message: Any, feed: str) -> tuple[str, list[float], dict[str, list[Any]]]:
+    """Return a message's block name, timestamps and columns, all checked; one sample makes columns of one.
+
+    Raises:
+        FeedError: one of its kinds, naming the feed, the field and the reason.
+    """
+    if not isinstance(message, Mapping):
+        raise FeedTypeError(f"feed {feed}: a message of a recorded feed is a map, not a {kind_name(message)}.")
+    name, data = _part(message, "block_name", feed), _part(message, "data", feed)
+    if not isinstance(name, str) or not isinstance(data, Mapping):
+        raise FeedTypeError(f"feed {feed}: block_name must be text and data a map of field names to values.")
+    if "timestamp" in message:
+        stamps: Any = [message["timestamp"]]
+        columns = {key: [value] for key, value in data.items()}
+    else:
+        stamps = _part(message, "timestamps", feed)
+        columns = {key: _as_list(value, key, feed) for key, value in data.items()}
+        stamps = _as_list(stamps, "timestamps", feed)
+    checked = {key: _checked(column, key, feed) for key, column in columns.items()}
+    times = _checked_times(stamps, feed, name)
+    for key, column in checked.items():
+        if len(column) != len(times):
+            raise FeedValueError(
+                f"feed {feed}: field {key} of block {name} has {len(column)} values for {len(times)} timestamps."
+            )
+    return name, times, checked
+
+
+def _part(message: Mapping[str, Any], key: str, feed: str) -> Any:
+    try:
+        return message[key]
+    except KeyError:
+        wanted = "timestamp (or timestamps)" if key == "timestamps" else key
+        raise FeedKeyError(f"feed {feed}: the message has no {wanted!r}.") from None
+
+
+def _as_list(value: Any, key: str, feed: str) -> list[Any]:
+    if isinstance(value, list):
+        return value
+    if _numpy(value) and getattr(value, "ndim", 0) == 1:
+        items: list[Any] = value.tolist()
+        return items
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return list(value)
+    raise FeedTypeError(f"feed {feed}: {key} must be a list of values, not a {kind_name(value)}.")
+
+
+def _checked(column: list[Any], key: str, feed: str) -> list[Any]:
+    kinds = _kinds(column)
+    if not kinds <= _SCALARS:
+        column = [_scalar(value, key, feed) for value in column]
+        kinds = _kinds(column)
+    if int in kinds:
+        _check_ints(column, key, feed)
+    if str in kinds:
+        _check_text(column, key, feed)
+    return column
+
+
+def _scalar(value: Any, key: str, feed: str) -> Any:
+    """Return one value as a plain float, int, str or bool."""
+    if _numpy(value) and getattr(value, "ndim", 0) == 0:
+        value = value.item() if hasattr(value, "item") else value.tolist()
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value) if kind is not str else str.__str__(value)
+    hint = "; use float('nan') for 'no value'" if value is None else ""
+    raise FeedTypeError(
+        f"feed {feed}: field {key} cannot hold a {kind_name(value)}, only float, int, str or bool{hint}."
+    )
+
+
+def _check_ints(column: list[Any], key: str, feed: str) -> None:
+    for value in column:
+        if type(value) is int and not INT_MIN <= value <= INT_MAX:
+            raise FeedValueError(f"feed {feed}: field {key} holds {str(value)[:40]}, an integer of more than 64 bits.")
+
+
+def _check_text(column: list[Any], key: str, feed: str) -> None:
+    for value in column:
+        if type(value) is not str:
+            continue
+        if len(value) * 4 > _STRING_LIMIT and len(value.encode("utf-8", "replace")) > _STRING_LIMIT:
+            raise FeedValueError(f"feed {feed}: field {key} holds a text of more than {_STRING_LIMIT:,} bytes.")
+        if not value.isascii():
+            _check_unicode(value, key, feed)
+
+
+def _check_unicode(value: str, key: str, feed: str) -> None:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise FeedValueError(
+            f"feed {feed}: field {key} holds text that is not valid Unicode (a lone surrogate)."
+        ) from None
+
+
+def _checked_times(stamps: list[Any], feed: str, block: str) -> list[float]:
+    if _kinds(stamps) == {float} and all(map(math.isfinite, stamps)):
+        return stamps
+    return [_time(stamp, feed, block) for stamp in stamps]
+
+
+def _time(stamp: Any, feed: str, block: str) -> float:
+    if _numpy(stamp) and getattr(stamp, "ndim", 0) == 0:
+        stamp = stamp.item()
+    if isinstance(stamp, bool) or not isinstance(stamp, int | float):
+        raise FeedTypeError(f"feed {feed}: timestamp of block {block} is {stamp!r}, not a number of unix seconds.")
+    if not math.isfinite(stamp):
+        raise FeedValueError(f"feed {feed}: timestamp of block {block} is {stamp!r}, not a moment.")
+    return float(stamp)
+
+
+def unfit_kinds(values: Iterable[Any]) -> list[str]:
+    """Return the names of the types, among those of ``values``, that have no place in a recorded feed."""
+    return sorted({kind_name(v) for v in values if not isinstance(v, float | int | str | bool) and not _numpy(v)})

@@ -1,0 +1,652 @@
+"""`OCSAgent`: a WAMP session that serves operations, publishes feeds and stays joined to its router."""
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgpack
+import txaio
+from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks, maybeDeferred, succeed
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.python import threadable
+
+from ocs.agent_access import AccessGate
+from ocs.agent_log import log_formatter, log_level, start_log_file
+from ocs.base import ERROR, OpCode, ResponseCode
+from ocs.lean_autobahn import (
+    ApplicationError,
+    ApplicationSession,
+    CloseDetails,
+    ComponentConfig,
+    SessionDetails,
+    SubscribeOptions,
+    TransportLost,
+)
+from ocs.ocs_feed import Feed
+from ocs.op_session import SESSION_STATUS_CODES, OpSession
+from ocs.operations import AgentProcess, AgentTask, Operations, Reply
+from ocs.outbox import Outbox, Parcel
+from ocs.params import ParamError, ParamHandler, param
+from ocs.plain import plain
+from ocs.site_runner import SiteRunner
+from ocs.wamp import pack, within
+
+__all__ = [
+    "SESSION_STATUS_CODES",
+    "AgentProcess",
+    "AgentTask",
+    "OCSAgent",
+    "OpCode",
+    "OpSession",
+    "ParamError",
+    "ParamHandler",
+    "init_site_agent",
+    "log_formatter",
+    "param",
+]
+
+_STOP_GRACE = 5.0
+"""How long operations get to stop before the agent exits, in seconds."""
+_FLUSH_GRACE = 2.0
+"""How long the last messages get to reach the router, in seconds."""
+_REGISTER_EVERY = 1.0
+_COMPLAIN_EVERY = 30.0
+_HEARTBEAT = 1.0
+
+Handler = Callable[..., Any]
+
+
+class OCSAgent(ApplicationSession):  # type: ignore[misc]
+    """An agent on the network: register operations and feeds on it, then have its runner run it.
+
+    Args:
+        config: autobahn's component configuration.
+        site_args: the parsed arguments, as `ocs.site_config.parse_args` returns them.
+        address: the agent's address; made of the arguments unless given.
+        class_name: the agent's class, as the site config file names it.
+        reactor: the reactor; the global one unless given.
+
+    Attributes:
+        agent_address: ``{address_root}.{instance-id}``.
+        agent_session_id: text that is fixed for one run of the agent: its start time (unix s).
+        sessions: operation name to its current or last `OpSession`, or None.
+        heartbeat_on: whether heartbeats are published; for tests of those who watch them.
+    """
+
+    def __init__(
+        self,
+        config: ComponentConfig,
+        site_args: Any,
+        address: str | None = None,
+        class_name: str | None = None,
+        reactor: Any = None,
+    ) -> None:
+        super().__init__(config)
+        if reactor is None:
+            from twisted.internet import reactor  # noqa: PLC0415 - importing it installs one
+        self.reactor = reactor
+        self.log = txaio.make_logger()
+        self.site_args = site_args
+        self.agent_address = address or f"{site_args.address_root}.{site_args.instance_id}"
+        self.instance_id = self.agent_address.rsplit(".", 1)[-1]
+        self.class_name = class_name
+        self.agent_session_id = str(time.time())
+        self.realm_joined = False
+        self.heartbeat_on = True
+        self.feeds: dict[str, Feed] = {}
+        self.startup_ops: list[tuple[str, str, Any]] = []
+        self.subscribed_topics: set[str] = set()
+        self._subscriptions_wanted: list[tuple[Handler, str, Any]] = []
+        self._started = False
+        self._previous_session: int | None = None
+        self.outbox = Outbox(self._send_parcel, reactor=reactor, log=self.log)
+        self.operations = Operations(self, reactor=reactor, log=self.log, on_done=self._operation_done)
+        self.tasks = self.operations.tasks
+        self.processes = self.operations.processes
+        self.sessions = self.operations.sessions
+        self.access = AccessGate(site_args.access_policy, self.instance_id, class_name, log=self.log)
+        self._heartbeat = LoopingCall(self._beat)
+        self._heartbeat.clock = reactor
+        self.register_feed("heartbeat")
+        if site_args.log_dir is not None:
+            start_log_file(site_args.log_dir, _text_or_none(site_args.working_dir), self.agent_address)
+
+    # What an agent is made of
+
+    def register_task(
+        self,
+        name: str,
+        func: Callable[..., Any],
+        aborter: Callable[..., Any] | None = None,
+        blocking: bool = True,
+        aborter_blocking: bool | None = None,
+        startup: bool | dict[str, Any] = False,
+        min_privs: int = 0,
+    ) -> None:
+        """Offer a task: an operation that ends by itself.
+
+        Args:
+            name: what clients call it.
+            func: called ``(session, params)``; returns ``(ok, message)``. ``params`` is None where the client gave none
+                and no `param` is declared.
+            aborter: called ``(session, params)`` to end it early.
+            blocking: whether ``func`` runs in a thread of its own; else it runs in the reactor and may return a
+                Deferred.
+            aborter_blocking: the same for ``aborter``; None takes the value of ``blocking``.
+            startup: start it once the agent has joined the router for the first time; a dict gives its parameters.
+            min_privs: the least credential level that may use it, 1 to 4; 0 means 1.
+
+        Raises:
+            ValueError: if the name is taken.
+        """
+        self.operations.register(name, AgentTask(func, blocking, aborter, aborter_blocking, min_privs))
+        self._note_startup("task", name, startup)
+
+    def register_process(
+        self,
+        name: str,
+        start_func: Callable[..., Any],
+        stop_func: Callable[..., Any],
+        blocking: bool = True,
+        stopper_blocking: bool | None = None,
+        startup: bool | dict[str, Any] = False,
+        min_privs: int = 0,
+    ) -> None:
+        """Offer a process: an operation that runs until it is stopped.
+
+        Args:
+            name: what clients call it.
+            start_func: called ``(session, params)``; runs until stopped, then returns ``(ok, message)``.
+            stop_func: called ``(session, params)`` to stop it.
+            blocking: whether ``start_func`` runs in a thread of its own; else it runs in the reactor and may return a
+                Deferred.
+            stopper_blocking: the same for ``stop_func``; None takes the value of ``blocking``.
+            startup: start it once the agent has joined the router for the first time; a dict gives its parameters.
+            min_privs: the least credential level that may use it, 1 to 4; 0 means 1.
+
+        Raises:
+            ValueError: if the name is taken.
+        """
+        self.operations.register(name, AgentProcess(start_func, stop_func, blocking, stopper_blocking, min_privs))
+        self._note_startup("process", name, startup)
+
+    def _note_startup(self, kind: str, name: str, startup: bool | dict[str, Any]) -> None:
+        if startup is not False and startup is not None:
+            self.startup_ops.append((kind, name, startup))
+
+    def register_feed(
+        self,
+        feed_name: str,
+        record: bool = False,
+        agg_params: dict[str, Any] | None = None,
+        buffer_time: float = 0,
+        max_messages: int = 0,
+    ) -> Feed:
+        """Offer a feed.
+
+        Args:
+            feed_name: the last part of its topic.
+            record: whether its messages are samples, to be recorded.
+            agg_params: advice to recorders: ``frame_length`` (s), ``fresh_time`` (s), ``exclude_aggregator`` (bool),
+                ``exclude_influx`` (bool).
+            buffer_time: how long samples may wait for others to share a message with, in seconds.
+            max_messages: no longer used.
+
+        Returns:
+            The feed.
+        """
+        self.feeds[feed_name] = Feed(self, feed_name, record, agg_params, buffer_time, max_messages)
+        return self.feeds[feed_name]
+
+    # Publishing
+
+    def publish_to_feed(self, feed_name: str, message: Any, from_reactor: bool | None = None) -> None:  # noqa: ARG002 - no longer needed
+        """Publish a message, from any thread.
+
+        Args:
+            feed_name: a registered feed; the name of another is logged, not raised.
+            message: what `Feed.publish_message` takes.
+            from_reactor: no longer used; kept since agents give it.
+
+        Raises:
+            FeedError: (also a TypeError, ValueError or KeyError) naming the feed and the field that cannot be sent.
+        """
+        feed = self.feeds.get(feed_name)
+        if feed is None:
+            self.log.error("{feed} is not a feed of this agent; register_feed it first", feed=feed_name)
+            return
+        feed.publish_message(message)
+
+    def flush_feeds(self) -> None:
+        """Send what feeds have buffered."""
+        for feed in list(self.feeds.values()):
+            feed.flush_buffer()
+
+    def call_in_reactor(self, function: Callable[..., Any], *args: Any) -> None:
+        """Call a function in the reactor's thread: at once if the caller is there."""
+        if threadable.isInIOThread():
+            function(*args)
+        else:
+            self.reactor.callFromThread(function, *args)
+
+    def _send_parcel(self, parcel: Parcel) -> bool:
+        """Send one event; return whether the link took it."""
+        transport = self._transport
+        if transport is None or not self.realm_joined:
+            return False
+        try:
+            if transport.takes_packed:
+                head = pack([16, self._request_id_gen.next(), {}, parcel.topic])
+                transport.send_packed(b"\x95" + head[1:] + parcel.payload)
+            else:
+                self.publish(parcel.topic, *msgpack.unpackb(parcel.payload, strict_map_key=False))
+        except TransportLost:
+            return False
+        return True
+
+    def _beat(self) -> None:
+        if self.heartbeat_on:
+            feed = self.feeds["heartbeat"]
+            # Not by way of the outbox: a heartbeat that waited says nothing.
+            self._send_parcel(Parcel(feed.address, feed.pack_message(self.operations.op_codes()), 0))
+
+    # Subscribing
+
+    def subscribe(
+        self, handler: Handler, topic: str, options: dict[str, Any] | None = None, force_subscribe: bool = False
+    ) -> "Deferred[Any]":
+        """Subscribe to a topic, also after every reconnect.
+
+        Args:
+            handler: called with the event's one argument.
+            topic: the topic, or a pattern.
+            options: how to match, as in ``{"match": "wildcard"}``.
+            force_subscribe: subscribe even if there is a subscription to that topic already.
+
+        Returns:
+            A Deferred that fires with the subscription; with False if one to that topic is there already; with None if
+            the router is away, in which case it follows later.
+        """
+        if topic in self.subscribed_topics and not force_subscribe:
+            self.log.warn("already subscribed to {topic}; the second subscription is refused", topic=topic)
+            return succeed(False)
+        self.subscribed_topics.add(topic)
+        wanted = (handler, topic, options)
+        self._subscriptions_wanted.append(wanted)
+        return self._subscribe_now(wanted) if self.realm_joined else succeed(None)
+
+    def subscribe_to_feed(
+        self,
+        agent_addr: str,
+        feed_name: str,
+        handler: Handler,
+        options: dict[str, Any] | None = None,
+        force_subscribe: bool = False,
+    ) -> "Deferred[Any]":
+        """Subscribe to a feed of an agent, as `subscribe` does.
+
+        Args:
+            agent_addr: the agent's address.
+            feed_name: the feed.
+            handler: called with ``[data, feed]``.
+            options: how to match.
+            force_subscribe: subscribe even if there is a subscription to that topic already.
+        """
+        return self.subscribe(handler, f"{agent_addr}.feeds.{feed_name}", options, force_subscribe)
+
+    def subscribe_on_start(
+        self,
+        handler: Handler,
+        topic: str,
+        options: dict[str, Any] | None = None,
+        force_subscribe: bool | None = None,
+    ) -> None:
+        """Subscribe once the agent has joined, and again after every reconnect.
+
+        Args:
+            handler: called with the event's one argument.
+            topic: the topic, or a pattern.
+            options: how to match.
+            force_subscribe: subscribe even if there is a subscription to that topic already.
+        """
+        self.subscribe(handler, topic, options, bool(force_subscribe))
+
+    def _subscribe_now(self, wanted: tuple[Handler, str, Any]) -> "Deferred[Any]":
+        handler, topic, options = wanted
+        if isinstance(options, dict):
+            options = SubscribeOptions(**options)
+        subscribed = maybeDeferred(super().subscribe, handler, topic, options)
+
+        def refused(failure: Any) -> bool:
+            self.log.error("cannot subscribe to {topic}: {why}", topic=topic, why=failure.getErrorMessage())
+            return False
+
+        return subscribed.addErrback(refused)
+
+    # Other agents
+
+    def call_op(
+        self,
+        agent_address: str,
+        op_name: str,
+        action: str,
+        params: dict[str, Any] | None = None,
+        timeout: float | None = None,
+    ) -> "Deferred[Any]":
+        """Call another agent's operation.
+
+        Args:
+            agent_address: the other agent's address.
+            op_name: the operation.
+            action: ``start``, ``stop``, ``abort``, ``wait`` or ``status``.
+            params: the operation's parameters.
+            timeout: for ``wait``: seconds.
+
+        Returns:
+            A Deferred of ``[code, message, session]``.
+        """
+        return self.call(f"{agent_address}.ops", action, op_name, params=params, timeout=timeout)  # type: ignore[no-any-return]
+
+    # Answering
+
+    def start(self, op_name: str, params: dict[str, Any] | None = None, password: Any = None) -> Reply:
+        """Start an operation.
+
+        Args:
+            op_name: the operation.
+            params: its parameters.
+            password: gives the caller its credential level.
+
+        Returns:
+            Code, message and session map: OK as soon as the operation is scheduled.
+        """
+        op = self.operations.find(op_name)
+        if op is None:
+            return self.operations.unknown(op_name)
+        level, refusal = self.access.check(password, op.min_privs, "start", op_name)
+        if refusal:
+            return ERROR, refusal, {}
+        return self.operations.start(op_name, params, level)
+
+    def stop(self, op_name: str, params: dict[str, Any] | None = None, password: Any = None) -> Reply:
+        """Stop a process.
+
+        Args:
+            op_name: the process.
+            params: handed to its stopping function.
+            password: gives the caller its credential level.
+
+        Returns:
+            Code, message and session map: OK once the request is handed over.
+        """
+        return self._end_early("stop", op_name, params, password)
+
+    def abort(self, op_name: str, params: dict[str, Any] | None = None, password: Any = None) -> Reply:
+        """Abort a task.
+
+        Args:
+            op_name: the task.
+            params: handed to its aborting function.
+            password: gives the caller its credential level.
+
+        Returns:
+            Code, message and session map: OK once the request is handed over.
+        """
+        return self._end_early("abort", op_name, params, password)
+
+    def _end_early(self, verb: str, op_name: str, params: dict[str, Any] | None, password: Any) -> Reply:
+        op = self.operations.find(op_name)
+        if op is None:
+            return self.operations.unknown(op_name)
+        _, refusal = self.access.check(password, op.min_privs, verb, op_name)
+        if refusal:
+            return ERROR, refusal, {}
+        return self.operations.end_early(op_name, verb, params)
+
+    def status(self, op_name: str, params: dict[str, Any] | None = None, password: Any = None) -> Reply:  # noqa: ARG002 - one form for all actions
+        """Return an operation's current or last session.
+
+        Args:
+            op_name: the operation.
+            params: not used.
+            password: not used.
+
+        Returns:
+            Code, message and session map.
+        """
+        return self.operations.status(op_name)
+
+    def wait(self, op_name: str, timeout: float | None = None, password: Any = None) -> "Deferred[Reply]":  # noqa: ARG002 - one form for all actions
+        """Wait until an operation has ended.
+
+        Args:
+            op_name: the operation.
+            timeout: seconds; None waits to the end, a negative one answers at once.
+            password: not used.
+
+        Returns:
+            A Deferred of code, message and session map: OK when it has ended, TIMEOUT when the time is up.
+        """
+        return self.operations.wait(op_name, timeout)
+
+    def _serve_ops(
+        self,
+        action: Any = None,
+        op_name: Any = None,
+        params: Any = None,
+        timeout: Any = None,
+        password: Any = None,
+        **others: Any,
+    ) -> "Reply | Deferred[Reply]":
+        """Answer a call to ``{address}.ops``. A user's mistake is an answer, never an exception."""
+        if others:
+            return ERROR, f"unknown arguments: {sorted(others)}", {}
+        if action == "wait":
+            return self.wait(op_name, timeout=timeout, password=password)
+        if action in ("start", "stop", "abort", "status"):
+            reply: Reply = getattr(self, action)(op_name, params=params, password=password)
+            return reply
+        return ERROR, f'No action called "{str(action)[:80]}"; known: start, stop, abort, wait, status.', {}
+
+    def _serve_self(self, q: Any = None, **_others: Any) -> Any:
+        """Answer a call to ``{address}``: what this agent is and offers."""
+        answers: dict[Any, Callable[[], Any]] = {
+            "get_api": self._describe,
+            "get_tasks": lambda: self._describe_ops(self.tasks),
+            "get_processes": lambda: self._describe_ops(self.processes),
+            "get_feeds": self._describe_feeds,
+            "get_agent_class": lambda: self.class_name,
+        }
+        answer = answers.get(q) if isinstance(q, str) else None
+        return answer() if answer else {"error": f"unknown query {str(q)[:80]!r}; known: {', '.join(answers)}"}
+
+    def _describe(self) -> dict[str, Any]:
+        return {
+            "agent_class": self.class_name,
+            "instance_hostname": socket.gethostname(),
+            "instance_pid": os.getpid(),
+            "feeds": self._describe_feeds(),
+            "processes": self._describe_ops(self.processes),
+            "tasks": self._describe_ops(self.tasks),
+            "access_control": self.access.encoded(),
+        }
+
+    def _describe_feeds(self) -> list[Any]:
+        return [[name, plain(feed.encoded())] for name, feed in self.feeds.items()]
+
+    def _describe_ops(self, ops: dict[str, Any]) -> list[Any]:
+        return [[name, self._session_or_none(name), op.encoded()] for name, op in sorted(ops.items())]
+
+    def _session_or_none(self, name: str) -> dict[str, Any]:
+        session = self.sessions[name]
+        return session.encoded_for_client() if session else {"op_name": name, "status": "no_history"}
+
+    def encoded(self) -> dict[str, Any]:
+        """Return what the agent is, in short."""
+        return {
+            "agent_address": self.agent_address,
+            "session_id": self.agent_session_id,
+            "feeds": [feed.encoded() for feed in self.feeds.values()],
+            "tasks": list(self.tasks),
+            "processes": list(self.processes),
+        }
+
+    def _operation_done(self, _session: OpSession) -> None:
+        self.flush_feeds()
+
+    # Joining, leaving, coming back
+
+    @inlineCallbacks
+    def onJoin(self, details: SessionDetails) -> Any:  # noqa: N802 - autobahn's name
+        """Take up the address, subscribe, beat; the first time also start what is to be started."""
+        self.log.info(
+            "joined {realm} as {address} (session {session})",
+            realm=details.realm,
+            address=self.agent_address,
+            session=details.session,
+        )
+        old, self._previous_session = self._previous_session, details.session
+        self.realm_joined = True
+        if self._started:
+            self._resume_feeds()
+        registered = yield self._take_address(details.session, old)
+        if not registered:
+            return
+        for wanted in [*self.access.subscriptions(self.agent_address), *self._subscriptions_wanted]:
+            yield self._subscribe_now(wanted)
+        yield maybeDeferred(self.access.poll, self)
+        if not self._is_current(details.session):
+            return
+        if not self._heartbeat.running:
+            self._heartbeat.start(_HEARTBEAT)
+        if not self._started:
+            self._started = True
+            self._resume_feeds()
+            self._start_startup_ops()
+
+    def _is_current(self, session_id: int) -> bool:
+        return self._session_id == session_id and self.realm_joined
+
+    def _resume_feeds(self) -> None:
+        if self._transport is not None:
+            self._transport.unregisterProducer()
+            self._transport.registerProducer(self.outbox, True)
+            self.outbox.open()
+
+    @inlineCallbacks
+    def _take_address(self, session_id: int, old_session: int | None) -> Any:
+        """Register the agent's procedures, as soon as they are free; return whether this session still lives then."""
+        complained = float("-inf")
+        while self._is_current(session_id):
+            try:
+                yield self.register(self._serve_self, self.agent_address)
+                yield self.register(self._serve_ops, f"{self.agent_address}.ops")
+            except TransportLost:
+                return False
+            except ApplicationError as error:
+                if error.error != "wamp.error.procedure_already_exists":
+                    self.log.error("the router refuses {address}: {why}", address=self.agent_address, why=error)
+                elif time.monotonic() - complained > _COMPLAIN_EVERY:
+                    complained = time.monotonic()
+                    self.log.warn(
+                        "{address} is held by another connection: an older one of this agent, which the router will"
+                        " drop, or a second agent of this name, to be stopped; trying again",
+                        address=self.agent_address,
+                    )
+                yield self._release_address(old_session)
+                yield deferLater(self.reactor, _REGISTER_EVERY, lambda: None)
+            else:
+                return self._is_current(session_id)
+        return False
+
+    @inlineCallbacks
+    def _release_address(self, old_session: int | None) -> Any:
+        """Ask the router to drop this agent's own earlier connection, and give back what was registered by half."""
+        for registration in [r for rs in list(self._registrations.values()) for r in [rs]]:
+            try:
+                yield registration.unregister()
+            except (ApplicationError, TransportLost):
+                self._registrations.clear()
+        if old_session is not None:
+            try:
+                yield self.call("wamp.session.kill", old_session, reason="ocs.replaced_by_new_connection")
+            except (ApplicationError, TransportLost) as error:
+                self.log.debug("cannot drop the earlier connection: {why}", why=error)
+
+    def _start_startup_ops(self) -> None:
+        for _, name, startup in self.startup_ops:
+            code, message, _ = self.operations.start(name, startup if isinstance(startup, dict) else None, 4)
+            if code != ResponseCode.OK:
+                self.log.error("start-up operation: {message}", message=message)
+
+    def onLeave(self, details: CloseDetails) -> None:  # noqa: N802 - autobahn's name
+        """Note that the router is away. Operations go on."""
+        self.realm_joined = False
+        self.outbox.close()
+        if self._heartbeat.running:
+            self._heartbeat.stop()
+        self.log.info("left the router: {why}", why=details.message or details.reason)
+        self.disconnect()
+
+    def onDisconnect(self) -> None:  # noqa: N802 - autobahn's name
+        """Forget what only held for the connection that is gone."""
+        self.realm_joined = False
+        self.outbox.close()
+        super().onDisconnect()
+        self._subscriptions.clear()
+        self._registrations.clear()
+
+    # The end
+
+    @inlineCallbacks
+    def shut_down(self) -> Any:
+        """Stop all operations and send what is left.
+
+        Returns:
+            A Deferred that fires when that is done, or the time for it is up.
+        """
+        ended = [self.operations.wait(session.op_name, None) for session in self.operations.active()]
+        for session in self.operations.active():
+            op = self.operations.find(session.op_name)
+            if op is not None and op.ender is not None and session.status != "stopping":
+                self.operations.end_early(session.op_name, op.verb, None)
+        yield within(self.reactor, DeferredList(ended), _STOP_GRACE)
+        late = [session.op_name for session in self.operations.active()]
+        if late:
+            self.log.warn("exiting though these did not stop: {late}", late=", ".join(late))
+        self.flush_feeds()
+        sent: Deferred[None] = Deferred()
+        self.outbox.when_empty(lambda: sent.callback(None))
+        yield within(self.reactor, sent, _FLUSH_GRACE)
+
+
+def _text_or_none(value: Any) -> str | None:
+    """Return a path argument, or None for one that a mock or an older script left out."""
+    return value if isinstance(value, str) else None
+
+
+def init_site_agent(args: Any, address: str | None = None) -> tuple[OCSAgent, SiteRunner]:
+    """Make an agent, and what runs it, from the parsed arguments.
+
+    Args:
+        args: what `ocs.site_config.parse_args` returned; its ``agent_class`` names the agent's class.
+        address: the agent's address; made of the arguments unless given.
+
+    Returns:
+        The agent and its runner.
+
+    Raises:
+        LogFileError: if the folder for log files cannot be written to.
+    """
+    from twisted.internet import reactor  # noqa: PLC0415 - importing it installs one
+
+    txaio.use_twisted()
+    txaio.config.loop = reactor
+    txaio.start_logging(level=log_level())
+    agent = OCSAgent(
+        ComponentConfig(args.site_realm, {}), args, address=address, class_name=args.agent_class, reactor=reactor
+    )
+    timeout = 10.0 if args.crossbar_timeout is None else float(args.crossbar_timeout)
+    return agent, SiteRunner(args.site_hub, args.site_realm, timeout, reactor=reactor)

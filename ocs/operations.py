@@ -1,0 +1,361 @@
+"""The operations of one agent: launching them, stopping them, and answering for them.
+
+Who owns what: the reactor's thread starts, ends and reports operations. A blocking function gets a thread of its own; it
+touches its session (which locks itself) and hands its result back to the reactor. `Operations.start` and its sisters may
+be called from any thread.
+"""
+
+import itertools
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.python import threadable
+from twisted.python.failure import Failure
+
+from ocs.base import ERROR, OK, TIMEOUT, OpCode, ResponseCode
+from ocs.ocs_twisted import OperationThread
+from ocs.op_session import OpSession
+from ocs.params import ParamError, check_params, describe_params
+
+__all__ = ["AgentOp", "AgentProcess", "AgentTask", "Operations", "Reply"]
+
+Reply = tuple[ResponseCode, str, dict[str, Any]]
+OpFunction = Callable[[OpSession, Any], Any]
+
+
+class AgentOp:
+    """An operation as registered: what starts it, and what ends it early.
+
+    Args:
+        launcher: called ``(session, params)``; returns ``(ok, message)``.
+        ender: called ``(session, params)`` to stop or abort it; None where that is not possible.
+        blocking: whether the launcher runs in a thread of its own, or in the reactor.
+        ender_blocking: the same for the ender; None takes the value of ``blocking``.
+        min_privs: the least credential level that may use it, 1 to 4.
+    """
+
+    op_type = ""
+    verb = ""
+
+    def __init__(
+        self,
+        launcher: OpFunction,
+        ender: OpFunction | None,
+        blocking: bool | None,
+        ender_blocking: bool | None,
+        min_privs: int,
+    ) -> None:
+        self.launcher = launcher
+        self.ender = ender
+        self.blocking = bool(blocking)
+        self.ender_blocking = self.blocking if ender_blocking is None else bool(ender_blocking)
+        self.min_privs = max(1, int(min_privs))
+        self.docstring = launcher.__doc__
+
+    def encoded(self) -> dict[str, Any]:
+        """Return what `get_api` tells of the operation."""
+        info = {
+            "blocking": self.blocking,
+            "docstring": self.docstring,
+            "op_type": self.op_type,
+            "min_privs": self.min_privs,
+        }
+        params = describe_params(self.launcher)
+        return info if params is None else {**info, "params": params}
+
+
+class AgentTask(AgentOp):
+    """An operation that ends by itself."""
+
+    op_type = "task"
+    verb = "abort"
+
+    def __init__(
+        self,
+        launcher: OpFunction,
+        blocking: bool | None = None,
+        aborter: OpFunction | None = None,
+        aborter_blocking: bool | None = None,
+        min_privs: int = 1,
+    ) -> None:
+        super().__init__(launcher, aborter, blocking, aborter_blocking, min_privs)
+
+    @property
+    def aborter(self) -> OpFunction | None:
+        """The function that aborts it."""
+        return self.ender
+
+    def encoded(self) -> dict[str, Any]:
+        """Return what `get_api` tells of the task."""
+        return {**super().encoded(), "abortable": self.ender is not None}
+
+
+class AgentProcess(AgentOp):
+    """An operation that runs until it is stopped."""
+
+    op_type = "process"
+    verb = "stop"
+
+    def __init__(
+        self,
+        launcher: OpFunction,
+        stopper: OpFunction | None,
+        blocking: bool | None = None,
+        stopper_blocking: bool | None = None,
+        min_privs: int = 1,
+    ) -> None:
+        super().__init__(launcher, stopper, blocking, stopper_blocking, min_privs)
+
+    @property
+    def stopper(self) -> OpFunction | None:
+        """The function that stops it."""
+        return self.ender
+
+
+class Operations:
+    """Runs the operations of one agent and keeps their sessions.
+
+    Args:
+        app: the agent, handed to sessions and functions.
+        reactor: the reactor.
+        log: the agent's logger.
+        on_done: called with each session that has ended, in the reactor's thread.
+    """
+
+    def __init__(self, app: Any, *, reactor: Any, log: Any, on_done: Callable[[OpSession], None]) -> None:
+        self.tasks: dict[str, AgentTask] = {}
+        self.processes: dict[str, AgentProcess] = {}
+        self.sessions: dict[str, OpSession | None] = {}
+        self._app = app
+        self._reactor = reactor
+        self._log = log
+        self._on_done = on_done
+        self._ids = itertools.count()
+        self._lock = threading.Lock()
+
+    def register(self, name: str, op: AgentOp) -> None:
+        """Make an operation known.
+
+        Raises:
+            ValueError: if the name is taken.
+        """
+        if name in self.sessions:
+            raise ValueError(f"An operation called {name!r} is already registered.")
+        if isinstance(op, AgentTask):
+            self.tasks[name] = op
+        elif isinstance(op, AgentProcess):
+            self.processes[name] = op
+        self.sessions[name] = None
+
+    def find(self, name: Any) -> AgentOp | None:
+        """Return the operation of that name, or None."""
+        if not isinstance(name, str):
+            return None
+        return self.tasks.get(name) or self.processes.get(name)
+
+    def op_codes(self) -> dict[str, int]:
+        """Return each operation's state, as heartbeats carry it."""
+        return {name: int(session.op_code if session else OpCode.NONE) for name, session in list(self.sessions.items())}
+
+    def active(self) -> list[OpSession]:
+        """Return the sessions that have not ended."""
+        return [session for session in list(self.sessions.values()) if session and session.status != "done"]
+
+    def start(self, name: str, params: dict[str, Any] | None, cred_level: int = 1) -> Reply:
+        """Launch an operation.
+
+        Returns:
+            OK as soon as it is scheduled; ERROR with the active session if there is one, or if a parameter is refused.
+        """
+        op = self.find(name)
+        if op is None:
+            return self.unknown(name)
+        with self._lock:
+            current = self.sessions[name]
+            if current is None or current.status == "done":
+                try:
+                    params = check_params(op.launcher, params)
+                except ParamError as error:
+                    return ERROR, f'Did not start "{name}": {error.msg}', {}
+                session = OpSession(next(self._ids), name, app=self._app, cred_level=cred_level)
+                self.sessions[name] = session
+                current = None
+        if current is not None:
+            return ERROR, f'Operation "{name}" already in progress.', current.encoded_for_client()
+        self._launch(op, session, params)
+        return OK, f'Started operation "{name}".', session.encoded_for_client()
+
+    def end_early(self, name: str, verb: str, params: dict[str, Any] | None) -> Reply:
+        """Hand a stop (of a process) or an abort (of a task) to its function.
+
+        Args:
+            name: the operation.
+            verb: ``stop`` or ``abort``.
+            params: handed to the function.
+        """
+        op = self.find(name)
+        if op is None:
+            return self.unknown(name)
+        if op.verb != verb:
+            return ERROR, f'"{name}" is a {op.op_type}; use {op.verb}, not {verb}.', {}
+        session = self.sessions[name]
+        if session is None or session.status == "done":
+            return ERROR, "No session active.", session.encoded_for_client() if session else {}
+        if op.ender is None:
+            return ERROR, f'"{name}" offers no way to {verb} it.', session.encoded_for_client()
+        with self._lock:
+            if session.status == "stopping":
+                return ERROR, f'Operation "{name}" is already stopping.', session.encoded_for_client()
+            session.set_status("stopping")
+        self._run(op.ender, session, params, op.ender_blocking, self._ender_returned)
+        return OK, f'Requested {verb} of {op.op_type} "{name}".', session.encoded_for_client()
+
+    def status(self, name: str) -> Reply:
+        """Return an operation's current or last session."""
+        if self.find(name) is None:
+            return self.unknown(name)
+        session = self.sessions[name]
+        if session is None:
+            return OK, f'"{name}" has not run since the agent started.', {}
+        word = "Session active." if session.status != "done" else f"Last session {_outcome(session)}."
+        return OK, word, session.encoded_for_client()
+
+    def wait(self, name: str, timeout: float | None) -> "Deferred[Reply]":
+        """Return a Deferred that fires when the operation has ended, or the time is up.
+
+        Args:
+            name: the operation.
+            timeout: seconds; None waits to the end, a negative one answers at once.
+        """
+        if self.find(name) is None:
+            return succeed(self.unknown(name))
+        if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float)):
+            return succeed((ERROR, f"timeout must be a number of seconds or None, not {timeout!r}.", {}))
+        session = self.sessions[name]
+        if session is None:
+            return succeed((OK, f'"{name}" has not run since the agent started.', {}))
+        if session.status == "done":
+            return succeed(_ended(session))
+        if timeout is not None and timeout < 0:
+            return succeed(_still_going(session))
+        return self._wait_for(session, timeout)
+
+    def _wait_for(self, session: OpSession, timeout: float | None) -> "Deferred[Reply]":
+        done: Deferred[Reply] = Deferred()
+        timer = None
+
+        def time_is_up() -> None:
+            forget()
+            done.callback(_still_going(session))
+
+        def ended(_session: OpSession) -> None:
+            self._in_reactor(answer)
+
+        def answer() -> None:
+            if done.called:
+                return
+            if timer is not None and timer.active():
+                timer.cancel()
+            done.callback(_ended(session))
+
+        forget = session.call_when_done(ended)
+        if timeout is not None and not done.called:
+            timer = self._reactor.callLater(timeout, time_is_up)
+        return done
+
+    def unknown(self, name: Any) -> Reply:
+        """Return the answer to a request for an operation that is not there."""
+        known = ", ".join(sorted(self.sessions)) or "none"
+        return ERROR, f'No task or process called "{str(name)[:80]}"; known: {known}.', {}
+
+    def _launch(self, op: AgentOp, session: OpSession, params: Any) -> None:
+        def function(session: OpSession, params: Any) -> Any:
+            if session.status == "starting":
+                session.set_status("running")
+            return op.launcher(session, params)
+
+        self._run(function, session, params, op.blocking, self._launcher_returned)
+
+    def _run(
+        self,
+        function: OpFunction,
+        session: OpSession,
+        params: Any,
+        blocking: bool,
+        returned: Callable[[OpSession, Any], None],
+    ) -> None:
+        """Call an operation's function where it belongs, and ``returned(session, result or Failure)`` in the reactor."""
+        if blocking:
+            thread = OperationThread(
+                f"{session.op_name}:{session.session_id}",
+                lambda: self._reactor.callFromThread(returned, session, _call(function, session, params)),
+            )
+            thread.start()
+        else:
+            # Not at once: the answer to the request goes out first, whatever the function does.
+            self._in_reactor(
+                self._reactor.callLater,
+                0,
+                lambda: maybeDeferred(function, session, params).addBoth(lambda result: returned(session, result)),
+            )
+
+    def _in_reactor(self, function: Callable[..., Any], *args: Any) -> None:
+        if threadable.isInIOThread():
+            function(*args)
+        else:
+            self._reactor.callFromThread(function, *args)
+
+    def _launcher_returned(self, session: OpSession, result: Any) -> None:
+        success, message = self._outcome(session, result)
+        session.finish(success, message)
+        self._on_done(session)
+
+    def _ender_returned(self, session: OpSession, result: Any) -> None:
+        """Note what the stopping function said; the session itself ends when the operation's own function returns."""
+        _, message = self._outcome(session, result)
+        if message and session.status != "done":
+            session.add_message(message)
+
+    def _outcome(self, session: OpSession, result: Any) -> tuple[bool, str]:
+        if isinstance(result, Failure):
+            return False, self._describe_failure(session, result)
+        try:
+            success, message = result
+        except (TypeError, ValueError):
+            return False, f"ERROR: the operation returned {result!r:.80}, not (ok, message)."
+        return bool(success), "" if message is None else str(message)
+
+    def _describe_failure(self, session: OpSession, failure: Failure) -> str:
+        if failure.check(ParamError):
+            return f"ERROR: {failure.value.msg}"  # type: ignore[union-attr]
+        self._log.error(
+            "operation {op} crashed:\n{trace}", op=session.op_name, trace=failure.getTraceback(elideFrameworkCode=True)
+        )
+        return f"CRASH: {type(failure.value).__name__}: {failure.value}{_where(failure)}"
+
+
+def _call(function: OpFunction, session: OpSession, params: Any) -> Any:
+    try:
+        return function(session, params)
+    except BaseException:  # the function is the agent author's; whatever it raises must end its session, not be lost
+        return Failure()
+
+
+def _where(failure: Failure) -> str:
+    frames = traceback.extract_tb(failure.getTracebackObject())
+    return f" ({frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name})" if frames else ""
+
+
+def _outcome(session: OpSession) -> str:
+    return "SUCCEEDED" if session.success else "FAILED"
+
+
+def _ended(session: OpSession) -> Reply:
+    return OK, f'Operation "{session.op_name}" is done: {_outcome(session)}.', session.encoded_for_client()
+
+
+def _still_going(session: OpSession) -> Reply:
+    return TIMEOUT, f'Operation "{session.op_name}" is still going on; wait timed out.', session.encoded_for_client()
