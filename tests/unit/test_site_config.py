@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -425,3 +426,30 @@ def run_python():
         return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
 
     return run
+
+
+# The guide
+
+GUIDE = Path(__file__).parents[2] / "docs" / "user" / "site-config.md"
+
+
+def examples(language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_the_guides_site_is_valid_and_its_program_lists_it(write, monkeypatch, tmp_path, capsys):
+    [text] = examples("yaml")
+    write(text)
+    monkeypatch.chdir(tmp_path)
+    lists_instances, parses_arguments = examples("python")
+    exec(lists_instances, {})
+    assert "daq-1 fake-1 FakeDataAgent host/down ['--mode', 'acq', '--num-channels', '16']" in capsys.readouterr().out
+    agent = {}
+    exec(parses_arguments, agent)
+    agent["main"](["--site-file", "default.yaml", "--site-host", "daq-1"])
+    assert capsys.readouterr().out == "fake-1 ws://127.0.0.1:8001/ws 16\n"
+
+
+def test_the_guide_has_every_manage_word():
+    for word in MANAGE_WORDS:
+        assert not isinstance(word, str) or f"`{word}`" in GUIDE.read_text()
