@@ -20,7 +20,7 @@ from ocs.agents.aggregator.writer import EncodedFrame, G3FileRotator
 
 __all__ = ["MAX_BUFFERED_BYTES", "MAX_PROVIDERS", "Aggregator"]
 
-MAX_BUFFERED_BYTES: Final = 48 * 1024 * 1024
+MAX_BUFFERED_BYTES: Final = 32 * 1024 * 1024
 """Samples of all providers together (bytes); beyond it frames are written before their time."""
 
 MAX_PROVIDERS: Final = 50_000
@@ -110,11 +110,22 @@ class Aggregator:
                 self.tally.count("?", Fault("unforeseen", weight(event), f"an event was dropped: {error!r}"))
 
     def _take(self, data: Any, feed: Mapping[str, Any]) -> None:
+        known = self._known(feed)
+        if known is not None:
+            known.save_to_block(data)
+            return
         envelope = read_envelope(feed)
         if isinstance(envelope, Fault):
             self.tally.count("?", envelope._replace(values=weight(data)))
         elif not envelope.excluded:
             self._save(data, envelope)
+
+    def _known(self, feed: Mapping[str, Any]) -> Provider | None:
+        """Return the feed's provider if it has one: the short way, once per message."""
+        try:
+            return self.providers[self.pids[feed["address"], feed["session_id"]]]
+        except (KeyError, TypeError):
+            return None
 
     def _save(self, data: Any, envelope: Envelope) -> None:
         pid = self.pids.get((envelope.address, envelope.session_id))
@@ -195,9 +206,13 @@ class Aggregator:
         if provider.empty():
             return
         self._put_status_if_changed()
-        frame = provider.to_frame(self.hksess, clear=clear)
-        if values := frames.value_count(frame):
-            self.writer.put(EncodedFrame("data", frames.encode(frame), values))
+        try:
+            frame = provider.to_frame(self.hksess, clear=clear)
+            if values := frames.value_count(frame):
+                self.writer.put(EncodedFrame("data", frames.encode(frame), values))
+        except Exception as error:  # whatever one feed holds, the others are recorded
+            self.tally.count(provider.address, Fault("unforeseen", 0, f"a frame was dropped: {error!r}"))
+            provider.clear()
 
     def _put_status_if_changed(self) -> None:
         if self.write_status:

@@ -18,6 +18,7 @@ __all__ = [
     "is_recorded",
     "raw_blocks",
     "read_envelope",
+    "text_length",
     "weight",
 ]
 
@@ -30,6 +31,7 @@ DEFAULT_FRESH_TIME: Final = 180.0
 _MAX_ADDRESS: Final = 1024
 _TEXT_PER_VALUE: Final = 32
 _BRIEF: Final = 60
+_MALFORMED_WEIGHT: Final = 1 << 15
 
 
 class Fault(NamedTuple):
@@ -81,26 +83,25 @@ def is_recorded(event: object) -> TypeGuard[Sequence[Any]]:
     return isinstance(feed, dict) and feed.get("record") is True
 
 
-def weight(data: object) -> int:
-    """Return about how many values ``data`` holds, a long text counting as several; cheap, for the reactor's thread."""
-    if not isinstance(data, dict):
-        return 1
-    return sum(_block_weight(block) for block in data.values()) or 1
+def weight(data: Any) -> int:
+    """Return about how many values ``data`` holds, a long text counting as several; cheap, for the reactor's thread.
+
+    What is not built like a message counts as much as the largest of them: nobody looks into it here.
+    """
+    try:
+        return sum(_block_weight(block["timestamps"], block["data"]) for block in data.values())
+    except (TypeError, LookupError, AttributeError):
+        return _MALFORMED_WEIGHT
 
 
-def _block_weight(block: object) -> int:
-    columns = block.get("data") if isinstance(block, dict) else None
-    if not isinstance(columns, dict):
-        return 1
-    return sum(_column_weight(column) for column in columns.values())
+def _block_weight(timestamps: list[Any], columns: dict[Any, Any]) -> int:
+    texts = [column for column in columns.values() if column and type(column[0]) is str]
+    return len(timestamps) * len(columns) + sum(text_length(column) // _TEXT_PER_VALUE for column in texts)
 
 
-def _column_weight(column: object) -> int:
-    if not isinstance(column, list | tuple | str):
-        return 1
-    if column and isinstance(column[0], str):
-        return sum(1 + len(v) // _TEXT_PER_VALUE for v in column if isinstance(v, str))
-    return len(column)
+def text_length(column: Sequence[Any]) -> int:
+    """Return how many characters the texts of a column have."""
+    return sum(len(value) for value in column if isinstance(value, str))
 
 
 def read_envelope(feed: Mapping[str, Any]) -> Envelope | Fault:
@@ -173,7 +174,7 @@ def _raw_block(name: object, block: object) -> Iterator[RawBlock | Fault]:
     if timestamps is None and "timestamp" in block:
         timestamps, data = [block["timestamp"]], {field: [value] for field, value in data.items()}
     if not _is_column(timestamps):
-        yield Fault("timestamps", weight({"": block}), f"block {brief(name)}: timestamps is {brief(timestamps)}")
+        yield Fault("timestamps", _value_count(data), f"block {brief(name)}: timestamps is {brief(timestamps)}")
         return
     length = len(timestamps)
     if not length:
@@ -182,6 +183,10 @@ def _raw_block(name: object, block: object) -> Iterator[RawBlock | Fault]:
         yield RawBlock(name, timestamps, tuple(data), tuple(data.values()))
         return
     yield from _fitting_part(name, bare(timestamps), data)
+
+
+def _value_count(data: Mapping[Any, Any]) -> int:
+    return sum(len(column) if _is_column(column) else 1 for column in data.values())
 
 
 def _fitting_part(name: object, timestamps: list[Any], data: Mapping[Any, Any]) -> Iterator[RawBlock | Fault]:

@@ -7,13 +7,20 @@ from typing import Any, Final
 from ocs.agents.aggregator import frames
 from ocs.agents.aggregator.blocks import ROWS_PER_PIECE, BlockBuffer, FinishedBlock, Piece, pieces_of
 from ocs.agents.aggregator.columns import Values, as_times
-from ocs.agents.aggregator.messages import DEFAULT_FRAME_LENGTH, DEFAULT_FRESH_TIME, Fault, RawBlock, raw_blocks
+from ocs.agents.aggregator.messages import (
+    DEFAULT_FRAME_LENGTH,
+    DEFAULT_FRESH_TIME,
+    Fault,
+    RawBlock,
+    raw_blocks,
+    text_length,
+)
 from ocs.agents.aggregator.schema import FeedSchema
 
 __all__ = ["MAX_BLOCKS", "MAX_FRAME_BYTES", "BlockView", "Provider"]
 
-MAX_FRAME_BYTES: Final = 4 * 1024 * 1024
-"""A frame is written before its time once it holds this much (bytes): it bounds memory, and readers like it too."""
+MAX_FRAME_BYTES: Final = 1024 * 1024
+"""A frame is written before its time once it holds this much (bytes): it bounds memory, and readers like it."""
 
 MAX_BLOCKS: Final = 500
 """Blocks in one frame; a feed that changes its fields all the time gets its frames early."""
@@ -135,7 +142,7 @@ class Provider:
             self._report(Fault("names", 0, f"illegal field names of block {layout.base!r} are corrected"))
         buffer = self._buffer(layout.block, layout.base, layout.fields)
         buffer.extend(block.timestamps, layout.fields, block.columns)
-        self.size += sum(map(_raw_size, block.columns))
+        self.size += _raw_size(block)
         self.last_block_received = layout.base
         if self.frame_start_time is None:
             self.frame_start_time = self._clock()
@@ -200,6 +207,6 @@ class Provider:
         return frame
 
 
-def _raw_size(column: list[Any]) -> int:
-    size = _RAW_BYTES * len(column)
-    return size + sum(len(v) for v in column if isinstance(v, str)) if isinstance(column[0], str) else size
+def _raw_size(block: RawBlock) -> int:
+    texts = [column for column in block.columns if type(column[0]) is str]
+    return _RAW_BYTES * len(block.timestamps) * len(block.columns) + sum(map(text_length, texts))

@@ -18,7 +18,7 @@ _MAX_REMEMBERED: Final = 1000
 class Log(Protocol):
     """The part of a logger that is used here."""
 
-    def warn(self, text: str, /, **values: object) -> None:
+    def warn(self, format: str | None = None, **kwargs: object) -> None:  # noqa: A002 - Twisted's signature
         """Log a warning."""
 
 

@@ -1,0 +1,169 @@
+"""The aggregator agent: records every feed of the observatory to housekeeping files."""
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from ocs import ocs_agent, site_config
+from ocs.agents.aggregator.files import check_folder
+from ocs.agents.aggregator.inbox import Inbox
+from ocs.errors import OCSError
+
+if TYPE_CHECKING:
+    from ocs.agents.aggregator.aggregator import Aggregator
+
+__all__ = ["AggregatorAgent", "main", "make_parser"]
+
+TURN = 0.25
+"""Seconds between two turns of the recording thread: events are typed in batches, and nothing lags."""
+
+Result = tuple[bool, str]
+
+
+class AggregatorAgent:
+    """Records the feeds of all agents.
+
+    The reactor's thread leaves recorded events in an `Inbox`; all else happens in the thread of the process `record`.
+
+    Args:
+        agent: the OCSAgent that this is the work of.
+        args: has ``initial_state`` (``idle`` or ``record``), ``time_per_file`` (s), ``data_dir`` and ``address_root``.
+        clock: gives the time (unix, s).
+
+    Attributes:
+        inbox: the events that wait to be recorded.
+    """
+
+    def __init__(self, agent: Any, args: argparse.Namespace, *, clock: Callable[[], float] = time.time) -> None:
+        self.agent = agent
+        self.log = agent.log
+        self.time_per_file = args.time_per_file
+        self.data_dir = args.data_dir
+        self.inbox = Inbox()
+        self._clock = clock
+        agent.subscribe_on_start(self.inbox.put, f"{args.address_root}..feeds.", options={"match": "wildcard"})
+        agent.register_process(
+            "record",
+            self.record,
+            self.stop_record,
+            blocking=True,
+            stopper_blocking=False,
+            startup=args.initial_state == "record",
+        )
+
+    @ocs_agent.param("test_mode", default=False, type=bool, help="take one turn and end")
+    @ocs_agent.param("time_per_file", default=None, type=float, check=lambda seconds: seconds > 0, unit="s")
+    @ocs_agent.param("data_dir", default=None, type=str, help="folder for the files")
+    def record(self, session: ocs_agent.OpSession, params: dict[str, Any] | None) -> Result:
+        """record(test_mode=False, time_per_file=None, data_dir=None)
+
+        **Process** - Record the data of all feeds that are meant to be recorded.
+
+        Parameters:
+            test_mode (bool): Take in what waits, write it, and end. Default is False.
+            time_per_file (float): Seconds per file. Default is the agent's ``--time-per-file``.
+            data_dir (str): Folder under which the files are made. Default is the agent's ``--data-dir``.
+
+        Notes:
+            The process is degraded while the disk takes no data; ``trouble`` then says why, and ``waiting_bytes`` how
+            much waits in memory for it. ``dropped`` counts the values that could not be recorded, by cause, and
+            ``faults`` the occasions, also those that cost no value (such as ``names``, which are corrected)::
+
+                >>> response.session["data"]
+                {"current_file": "/data/hk/17900/1790000000.g3",
+                 "providers": {
+                    "observatory.faker.feeds.false_temperatures": {
+                        "last_refresh": 1790000012.73,
+                        "sessid": "1789999990.1",
+                        "stale": False,
+                        "last_block_received": "temps"}},
+                 "values_recorded": 86400,
+                 "dropped": {"timestamps": 2},
+                 "faults": {"timestamps": 1, "names": 1},
+                 "waiting_bytes": 0,
+                 "trouble": None}
+        """
+        if session.status == "starting":  # where the function is called directly, nobody has said so yet
+            session.set_status("running")
+        self.inbox.open()
+        try:
+            aggregator = self._aggregator(session, params or {})
+            while session.status == "running":
+                aggregator.run()
+                if params and params.get("test_mode"):
+                    break
+                self.inbox.wait(TURN)
+        finally:
+            self.inbox.close()
+        aggregator.close()
+        return True, f"Recorded {aggregator.writer.values_written} values."
+
+    def _aggregator(self, session: ocs_agent.OpSession, params: dict[str, Any]) -> "Aggregator":
+        from ocs.agents.aggregator.aggregator import Aggregator  # noqa: PLC0415 - so3g is slow to load, not everywhere
+
+        return Aggregator(
+            self.inbox,
+            params.get("time_per_file") or self.time_per_file,
+            params.get("data_dir") or self.data_dir,
+            session,
+            clock=self._clock,
+            log=self.log,
+        )
+
+    def stop_record(self, session: ocs_agent.OpSession, params: dict[str, Any] | None) -> Result:
+        """Have `record` write what it holds and end."""
+        session.set_status("stopping")
+        self.inbox.call()
+        return True, "Writing what is held."
+
+
+_HOUR: Final = 3600.0
+
+
+def make_parser(parser: argparse.ArgumentParser | None = None) -> argparse.ArgumentParser:
+    """Add the aggregator's options to a parser, a new one if none is given."""
+    if parser is None:
+        parser = argparse.ArgumentParser()
+    group = parser.add_argument_group("Agent Options")
+    group.add_argument("--data-dir", required=True, help="folder under which the files are made")
+    group.add_argument(
+        "--initial-state",
+        default="idle",
+        choices=["idle", "record"],
+        help="record: start recording at once; idle (default): wait to be told",
+    )
+    group.add_argument("--time-per-file", type=_seconds, default=_HOUR, help="seconds per file (default: 3600)")
+    return parser
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
+    return seconds
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the agent.
+
+    Args:
+        args: command line; the program's own if not given.
+
+    Raises:
+        SystemExit: with one line, if so3g is missing or the data folder cannot be written.
+    """
+    parsed = site_config.parse_args(agent_class="AggregatorAgent", parser=make_parser(), args=args)
+    try:
+        import ocs.agents.aggregator.frames  # noqa: F401, PLC0415 - slow to load: not for --help, but before data comes
+    except OCSError as error:
+        raise SystemExit(str(error)) from None
+    if trouble := check_folder(parsed.data_dir):
+        raise SystemExit(trouble)
+    agent, runner = ocs_agent.init_site_agent(parsed)
+    AggregatorAgent(agent, parsed)
+    runner.run(agent, auto_reconnect=True)
+
+
+if __name__ == "__main__":
+    main()
