@@ -34,7 +34,8 @@ def verify_data_field_string(field: str) -> bool:
     illegal = _ILLEGAL.search(field)
     if illegal:
         raise ValueError(
-            f"field name {field!r} has the character {illegal.group()!r}; only letters, digits and underscores are allowed."
+            f"field name {field!r} has the character {illegal.group()!r};"
+            " only letters, digits and underscores are allowed."
         )
     if not _LEGAL.fullmatch(field):
         raise ValueError(f"field name {field!r} must have a letter first, after any leading underscores.")

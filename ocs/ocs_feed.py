@@ -1,8 +1,8 @@
 """Feeds: what an agent publishes, checked where it is published, buffered, and handed on to the router.
 
-A recorded feed takes samples from any thread. Each sample is checked in its caller's stack frame and put into a block (a
-set of lists that share their timestamps). The blocks leave ``buffer_time`` seconds after the first sample came, or
-sooner when there are many; a large batch leaves in several messages, each of a size that every router takes.
+A recorded feed takes samples from any thread. Each sample is checked in its caller's stack frame and put into a block,
+which is a set of lists that share their timestamps. The blocks leave ``buffer_time`` seconds after the first sample came,
+or sooner when there are many; a large batch leaves in several messages, each of a size that every router takes.
 """
 
 import threading

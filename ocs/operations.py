@@ -1,8 +1,8 @@
 """The operations of one agent: launching them, stopping them, and answering for them.
 
-Who owns what: the reactor's thread starts, ends and reports operations. A blocking function gets a thread of its own; it
-touches its session (which locks itself) and hands its result back to the reactor. `Operations.start` and its sisters may
-be called from any thread.
+Who owns what: the reactor's thread starts, ends and reports operations. A blocking function gets a thread of its own;
+it touches its session, which locks itself, and hands its result back to the reactor. `Operations.start` and its sisters
+may be called from any thread.
 """
 
 import itertools
@@ -287,7 +287,7 @@ class Operations:
         blocking: bool,
         returned: Callable[[OpSession, Any], None],
     ) -> None:
-        """Call an operation's function where it belongs, and ``returned(session, result or Failure)`` in the reactor."""
+        """Call an operation's function where it belongs, then ``returned(session, result or Failure)`` in the reactor."""
         if blocking:
             thread = OperationThread(
                 f"{session.op_name}:{session.session_id}",

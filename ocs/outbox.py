@@ -1,7 +1,7 @@
 """What an agent has published and the router has not taken yet.
 
-Feeds put packed messages in, from any thread; the reactor sends them as fast as the router takes them. While the link is
-down they wait here. The box is bounded: at the limit the oldest go, are counted, and said so once in a while.
+Feeds put packed messages in, from any thread; the reactor sends them as fast as the router takes them. While the link
+is down they wait here. The box is bounded: at the limit the oldest go, are counted, and said so once in a while.
 """
 
 import threading
@@ -72,7 +72,10 @@ class Outbox:
                 self._schedule()
 
     def wait_for_room(self) -> None:
-        """Wait, a few seconds at most, while the router cannot keep up; not in the reactor's thread, nor with the link down."""
+        """Wait, a few seconds at most, while the router cannot keep up.
+
+        The reactor's thread never waits, and nobody does while the link is down.
+        """
         if self._bytes > _HIGH_WATER and self._open and not threadable.isInIOThread():
             with self._room:
                 self._room.wait_for(lambda: self._bytes <= _HIGH_WATER or not self._open, _PATIENCE)

@@ -114,8 +114,8 @@ class Transport(WampWebSocketClientProtocol):  # type: ignore[misc]
     def send_packed(self, payload: bytes) -> None:
         """Send one WAMP message that is MessagePack already, in one frame.
 
-        The frame's masking key is zero (RFC 6455 asks for a mask; its value protects browsers' proxies, not us), so that
-        nothing has to be computed per byte.
+        The frame's masking key is zero, so that nothing has to be computed per byte. RFC 6455 asks for a mask; its value
+        protects the proxies that browsers go through, not us.
         """
         size = len(payload)
         if size <= 125:  # noqa: PLR2004 - RFC 6455, 5.2
@@ -199,8 +199,8 @@ class RouterLink:
             openHandshakeTimeout=5,
             closeHandshakeTimeout=1,
             tcpNoDelay=True,
-            # A link whose other end has vanished without a word is noticed after 10 to 25 s. Any traffic counts as life,
-            # so that a busy reactor is not taken for a dead one.
+            # A link whose other end has vanished without a word is noticed after 10 to 25 s. Any traffic counts as
+            # life, so that a busy reactor is not taken for a dead one.
             autoPingInterval=10,
             autoPingTimeout=15,
             autoPingSize=12,
