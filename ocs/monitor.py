@@ -94,7 +94,8 @@ class RateWindow:
         self._forget(now)
         if self._began is None or not self._counts:
             return 0.0
-        span = min(self._window, max(1.0, now - self._began))
+        # What comes first was gathered before it came, in a buffer of 1 s as most feeds have.
+        span = min(self._window, now - self._began + 1.0)
         return sum(count for _, count in self._counts) / span
 
     def _forget(self, now: float) -> None:

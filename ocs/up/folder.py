@@ -2,12 +2,13 @@
 
 import fcntl
 import os
+import shlex
 from pathlib import Path
 from typing import IO
 
 from ocs.errors import DataFolderError
 
-__all__ = ["DataFolder"]
+__all__ = ["DataFolder", "shown_path"]
 
 
 class DataFolder:
@@ -66,3 +67,10 @@ class DataFolder:
 
     def _not_usable(self, error: OSError) -> str:
         return f"cannot use {error.filename or self.root}: {error.strerror}; choose another folder with --data-dir"
+
+
+def shown_path(path: Path) -> str:
+    """Return a path as one would type it here: relative if it is below the current folder, quoted for a shell."""
+    here = Path.cwd()
+    path = path.relative_to(here) if path.is_relative_to(here) else path
+    return shlex.quote(str(path))

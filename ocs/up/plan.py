@@ -1,21 +1,22 @@
 """What `ocs up` is going to run, decided before anything is started."""
 
 import argparse
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from ocs.agent_classes import find_agent_class
 from ocs.errors import AgentClassError, DataFolderError, SiteConfigError
 from ocs.router import health
 from ocs.router.config import crossbar_config, listening_address
-from ocs.router.server import free_port, require_port, router_command
+from ocs.router.ports import free_port, require_port
+from ocs.router.process import router_command
 from ocs.site_config import HOST, HostConfig, InstanceConfig, SiteConfig, get_config
-from ocs.up.folder import DataFolder
+from ocs.up.folder import DataFolder, shown_path
 from ocs.up.hub import Choice, Found, Hub, choose_router, hub_of, is_local, site_text
 
 __all__ = [
@@ -25,9 +26,10 @@ __all__ = [
     "agent_argv",
     "demo_site_file",
     "make_plan",
+    "read_site",
     "recording_folder",
+    "router_config",
     "select_instances",
-    "shown_path",
     "write_site_file",
 ]
 
@@ -98,6 +100,8 @@ class SitePlan:
 
     title: str
     host: str
+    source: Path
+    """The site file that was read."""
     site_file: Path
     """What agents are given."""
     client_site_file: Path
@@ -108,6 +112,9 @@ class SitePlan:
     left_out: tuple[LeftOut, ...]
     notes: tuple[str, ...] = ()
     """What the user should know, a line each."""
+
+    records_to: Path | None = None
+    """Where the aggregator writes, if there is one."""
 
     @property
     def overrides_hub(self) -> bool:
@@ -133,16 +140,25 @@ def recording_folder(instances: Sequence[InstanceConfig], working_dir: Path) -> 
     return None
 
 
-def shown_path(path: Path) -> str:
-    """Return a path as one would type it here: relative if it is below the current folder, quoted for a shell."""
-    here = Path.cwd()
-    path = path.relative_to(here) if path.is_relative_to(here) else path
-    return shlex.quote(str(path))
-
-
 def demo_site_file() -> Path:
     """Return the packaged demonstration site."""
     return Path(str(files("ocs") / "demo" / "default.yaml"))
+
+
+def read_site(options: Options) -> tuple[SiteConfig, HostConfig]:
+    """Return the site and the host that are meant.
+
+    Raises:
+        SiteConfigError: there is no such file or host, or the file has a mistake.
+    """
+    path = options.site_file or (demo_site_file() if options.demo else None)
+    wanted = argparse.Namespace(
+        site=options.site, site_file=str(path) if path else None, site_host=options.site_host, instance_id=None
+    )
+    context = get_config(wanted, HOST)
+    if context.host is None:
+        raise SiteConfigError("`ocs up` needs a site file: --site none describes nothing to run")
+    return context.site, context.host
 
 
 def make_plan(options: Options, folder: DataFolder) -> SitePlan:
@@ -156,7 +172,7 @@ def make_plan(options: Options, folder: DataFolder) -> SitePlan:
         OCSError: the site file or the host is unknown or has a mistake, an agent class is unknown, the router cannot
             be had; the message says what to do.
     """
-    site, host = _read_site(options)
+    site, host = read_site(options)
     instances, left_out = select_instances(host.instances, has_so3g=has_so3g())
     notes = check_classes(instances)
     hub = hub_of(site, host)
@@ -168,25 +184,33 @@ def make_plan(options: Options, folder: DataFolder) -> SitePlan:
     plan = SitePlan(
         title="the demonstration site" if options.demo else f"site {shown_path(source)}",
         host=str(host.name),
+        source=source,
         site_file=source,
         client_site_file=source if hub == wanted and not options.demo else folder.site_file,
         hub=wanted,
         choice=choice,
         instances=tuple(instances),
         left_out=tuple(left_out),
+        records_to=recording_folder(instances, folder.root),
         notes=(*notes, *_router_notes(options, hub, wanted, choice)),
     )
     return replace(plan, site_file=plan.client_site_file) if options.demo else plan
 
 
-def write_site_file(plan: SitePlan, source: Path) -> None:
-    """Write the site file with the router's address in force, where it is another than that of ``source``.
+def router_config(plan: SitePlan) -> dict[str, Any] | None:
+    """Return the configuration of the router that is to be started, or None if none is."""
+    return None if plan.choice is Choice.USE else crossbar_config(plan.hub)
+
+
+def write_site_file(plan: SitePlan, folder: DataFolder) -> None:
+    """Write the site file with the router's address in force into the data folder, where the plan wants it there.
 
     Raises:
         DataFolderError: it cannot be written.
     """
-    if plan.client_site_file == source:
+    if plan.client_site_file != folder.site_file:
         return
+    source = plan.source
     site = SiteConfig.from_yaml(source)
     data = {"hub": site.hub.data, "hosts": {name: host.data for name, host in site.hosts.items()}}
     text = site_text(source.read_text(), data, hub_of(site, site.hosts[plan.host]), plan.hub, plan.host)
@@ -227,17 +251,6 @@ def _module_exists(name: str) -> bool:
         return False
     except Exception:  # importing a parent package runs somebody else's code; the agent itself will tell what is wrong
         return True
-
-
-def _read_site(options: Options) -> tuple[SiteConfig, HostConfig]:
-    path = options.site_file or (demo_site_file() if options.demo else None)
-    wanted = argparse.Namespace(
-        site=options.site, site_file=str(path) if path else None, site_host=options.site_host, instance_id=None
-    )
-    context = get_config(wanted, HOST)
-    if context.host is None:
-        raise SiteConfigError("`ocs up` needs a site file: --site none describes nothing to run")
-    return context.site, context.host
 
 
 def _choose(options: Options, hub: Hub, *, own: bool) -> Choice:

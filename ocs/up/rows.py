@@ -1,6 +1,4 @@
-"""How each part of a running site does, for a table, for lines, and for machines: one record each, made of what the
-supervisor and the monitor know.
-"""
+"""How each part of a running site does: a record each, made of what the supervisor and the monitor know."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -48,6 +46,8 @@ class Row:
     """Why it is not up: how it ended, and its last words."""
     due_in: float | None = None
     """Seconds until it is started again."""
+    last_exit: str = ""
+    """How its last process ended, if one has."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for JSON."""
@@ -115,7 +115,8 @@ def _child_row(child: Child, agent_class: str, view: AgentView | None, now: floa
         pid=child.pid,
         trouble=_trouble(child),
         due_in=max(0.0, due - now) if due is not None and child.state.phase is Phase.WAITING else None,
-        **(heard if child.state.alive else {}),
+        last_exit=str(child.state.last_exit or ""),
+        **(heard if child.state.alive else {"samples": heard.get("samples", 0)}),
     )
 
 
@@ -160,8 +161,7 @@ def _state_of_running(child: Child, view: AgentView | None, now: float) -> tuple
         return "starting", Health.CHANGING
     if view.expired:
         return "silent", Health.BAD
-    failing = {OpCode.FAILED, OpCode.DEGRADED} & set(view.op_codes.values())
-    return "up", Health.BAD if failing else Health.GOOD
+    return "up", Health.BAD if OpCode.DEGRADED in view.op_codes.values() else Health.GOOD
 
 
 def _trouble(child: Child) -> str:

@@ -71,7 +71,7 @@ def test_the_rate_is_that_of_the_samples():
 def test_the_rate_falls_to_nothing_when_data_stop():
     monitor = SiteMonitor()
     monitor.feed([{"temps": block(100)}, envelope()], 0.0)
-    assert monitor.agents(5.0)[0].samples_per_s == pytest.approx(20.0)
+    assert monitor.agents(4.0)[0].samples_per_s == pytest.approx(20.0)
     assert monitor.agents(30.0)[0].samples_per_s == 0.0
 
 

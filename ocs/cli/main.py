@@ -1,0 +1,88 @@
+"""``ocs``: the program with a command for each thing one does with a whole site."""
+
+import argparse
+import importlib
+import platform
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple, NoReturn
+
+from ocs import __version__
+from ocs.cli.output import fail, program, say
+
+__all__ = ["main"]
+
+
+class _Command(NamedTuple):
+    module: str
+    """Has ``add_arguments(parser)`` and ``run(args) -> int``; imported only when the command is used."""
+    summary: str
+
+
+COMMANDS = {
+    "up": _Command("ocs.cli.up", "run a whole site on this machine: router, agents, and a live picture"),
+    "doctor": _Command("ocs.cli.doctor", "look for what is wrong with this machine or its site, and say what to do"),
+    "version": _Command("ocs.cli.main", "print the version"),
+}
+
+EPILOG = """\
+`ocs COMMAND --help` tells more. Other programs: ocs-agent-cli starts one agent,
+ocs-client-cli talks to agents, checkdata looks at recorded data.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that tells a mistake in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the program with 2."""
+        fail(f"{message} (see `{self.prog} --help`)", code=2)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the program.
+
+    Args:
+        args: the words of the command line; None: those of this process.
+
+    Returns:
+        The exit code.
+    """
+    words = list(sys.argv[1:] if args is None else args)
+    return program(lambda: _main(words))
+
+
+def _main(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        say(_overview())
+        return 0
+    if words[0] in ("-V", "--version"):
+        return run(argparse.Namespace())
+    command = COMMANDS.get(words[0])
+    if command is None:
+        fail(f"there is no command {words[0]!r}; commands: {', '.join(COMMANDS)}", code=2)
+    module = importlib.import_module(command.module)
+    parser = _Parser(prog=f"ocs {words[0]}", formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    module.add_arguments(parser)
+    parser.description = parser.description or f"{command.summary[0].upper()}{command.summary[1:]}."
+    return int(module.run(parser.parse_args(words[1:])) or 0)
+
+
+def _overview() -> str:
+    commands = "\n".join(f"  {name:<10} {command.summary}" for name, command in COMMANDS.items())
+    return f"usage: ocs COMMAND [OPTIONS]\n\nRuns an observatory.\n\ncommands:\n{commands}\n\n{EPILOG}".rstrip()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `ocs version` takes: nothing."""
+    parser.description = "Print the version of ocs and of Python."
+
+
+def run(_args: argparse.Namespace) -> int:
+    """Print the version."""
+    say(f"ocs {__version__} (Python {platform.python_version()})")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,203 @@
+"""Running a plan: the router first, then the agents, with an observer that listens; and ending all of it."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.error import ConnectError
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThreadPool
+
+from ocs.errors import OCSError, RouterError
+from ocs.router.config import crossbar_config, listening_address
+from ocs.router.process import clear_leftovers, raise_open_files, router_command
+from ocs.supervisor import Child, Command, Event, Ledger, Phase, Policy, Supervisor
+from ocs.up.folder import DataFolder
+from ocs.up.hub import Choice
+from ocs.up.observer import Observer
+from ocs.up.plan import SitePlan, agent_argv
+from ocs.up.rows import ROUTER, Recording, Row, Summary, rows_of, summary_of
+
+__all__ = ["SiteRun", "newest_file"]
+
+_ROUTER_TIMEOUT = 60.0
+"""How long a router may take to start, in seconds; crossbar takes three on an idle machine."""
+
+_READY_INTERVAL = 0.1
+"""How often it is asked whether the router is ready, in seconds."""
+
+
+class SiteRun:
+    """One run of a site.
+
+    Args:
+        reactor: everything happens in it.
+        plan: what is to run.
+        folder: where it is kept; open.
+        on_change: called whenever a child has changed its phase.
+        on_failure: called once if the run cannot go on; the caller is to `stop` it.
+        policy: how patient to be with children.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        plan: SitePlan,
+        folder: DataFolder,
+        *,
+        on_change: Callable[[], None],
+        on_failure: Callable[[OCSError], None],
+        policy: Policy | None = None,
+    ) -> None:
+        self.plan = plan
+        self.supervisor = Supervisor(reactor, policy=policy, on_change=self._changed)
+        self.recording = Recording()
+        self._reactor = reactor
+        self._folder = folder
+        self._on_change = on_change
+        self._on_failure = on_failure
+        self._observer = Observer(reactor, plan.hub.wamp_server, plan.hub.wamp_realm, plan.hub.address_root)
+        self._ledger = Ledger(reactor, folder.ledger)
+        self._classes = {ROUTER: "crossbar"} | {item.instance_id: item.agent_class for item in plan.instances}
+        self._looking = False
+        self._starting: Deferred[None] | None = None
+        self._stopping = False
+
+    def start(self) -> None:
+        """Start the router if the plan says so, then everything else."""
+        self._starting = ensureDeferred(self._start())
+        self._starting.addErrback(self._failed)
+
+    async def stop(self) -> None:
+        """End everything: the agents, then the router. Returns when all is gone."""
+        self._stopping = True
+        if self._starting:
+            self._starting.cancel()
+        agents = [name for name in self.supervisor.children if name != ROUTER]
+        await self.supervisor.stop(agents)
+        await self._observer.stop()
+        await self.supervisor.stop()
+        await self._ledger.written()
+
+    def hurry(self) -> None:
+        """Send the next, harder stop signal to all that have not ended yet."""
+        self.supervisor.hurry()
+
+    def rows(self) -> list[Row]:
+        """Return how everything does now."""
+        now = self._reactor.seconds()
+        return rows_of(self.supervisor.children.values(), self._classes, self._observer.monitor.agents(now), now)
+
+    def summary(self) -> Summary:
+        """Return the sums, and the newest recorded file as of a moment ago."""
+        self._look_at_recording()
+        return summary_of(self.rows(), self.recording)
+
+    async def _start(self) -> None:
+        if self.plan.choice is not Choice.USE:
+            await self._start_router()
+        self._observer.start()
+        for instance in self.plan.instances:
+            self._start_agent(instance.instance_id)
+
+    async def _start_router(self) -> None:
+        how = router_command(self._folder.router)
+        child = self.supervisor.add(
+            Command(ROUTER, how.argv, how.env, self._folder.router, self._folder.logs / f"{ROUTER}.log")
+        )
+        self.supervisor.tell(ROUTER, Event.WISH_UP)
+        await self._until_ready(child)
+
+    async def _until_ready(self, child: Child) -> None:
+        """Wait until the router takes connections."""
+        host, port = listening_address(crossbar_config(self.plan.hub))
+        waited_until = self._reactor.seconds() + _ROUTER_TIMEOUT
+        while not await self._connects(host, port):
+            if self._reactor.seconds() > waited_until:
+                raise RouterError(f"the router was not ready within {_ROUTER_TIMEOUT:g} s: see {self._log_of(child)}")
+            await deferLater(self._reactor, _READY_INTERVAL)
+        child.ready = True
+        self._on_change()
+
+    async def _connects(self, host: str, port: int) -> bool:
+        endpoint: Any = HostnameEndpoint(self._reactor, host, port, timeout=2)
+        try:
+            protocol = await endpoint.connect(Factory.forProtocol(Protocol))
+        except ConnectError:
+            return False
+        protocol.transport.loseConnection()
+        return True
+
+    def _start_agent(self, instance_id: str) -> None:
+        log_file = self._folder.logs / f"{instance_id}.log"
+        argv = agent_argv(self.plan, instance_id, self._folder.root)
+        self.supervisor.add(Command(instance_id, argv, _agent_environment(), self._folder.root, log_file))
+        self.supervisor.tell(instance_id, Event.WISH_UP)
+
+    def _changed(self, child: Child) -> None:
+        pids = {name: each.pid for name, each in self.supervisor.children.items() if each.pid is not None}
+        self._ledger.record(pids)
+        if child.name == ROUTER and not self._stopping:
+            self._router_changed(child)
+        self._on_change()
+
+    def _router_changed(self, child: Child) -> None:
+        if child.state.phase is Phase.WAITING and child.state.starts == 1 and not child.ready:
+            end, words = child.state.last_exit, child.output.tail.last_line()
+            self._give_up(RouterError(f"the router did not start ({end}): {words or 'it said nothing'}"))
+        elif child.state.phase is Phase.WAITING:
+            deferToThreadPool(
+                self._reactor, self._reactor.getThreadPool(), clear_leftovers, self._folder.router
+            ).addErrback(lambda _failure: None)
+        elif child.state.phase is Phase.UP and child.pid:
+            raise_open_files(child.pid)
+        if child.state.phase is Phase.UP and child.state.starts > 1:
+            ensureDeferred(self._until_ready(child)).addErrback(lambda _failure: None)
+
+    def _failed(self, failure: Any) -> None:
+        if failure.check(CancelledError):
+            return
+        error = failure.value
+        self._give_up(error if isinstance(error, OCSError) else OCSError(f"{type(error).__name__}: {error}"))
+
+    def _give_up(self, error: OCSError) -> None:
+        if not self._stopping:
+            self._stopping = True
+            self._on_failure(error)
+
+    def _log_of(self, child: Child) -> str:
+        return str(child.command.log_file)
+
+    def _look_at_recording(self) -> None:
+        """Look in a thread, one look at a time, what the newest file is."""
+        if self.plan.records_to is None or self._looking:
+            return
+        self._looking = True
+        looking = deferToThreadPool(self._reactor, self._reactor.getThreadPool(), newest_file, self.plan.records_to)
+        looking.addCallbacks(self._looked, lambda _failure: self._looked(Recording()))
+
+    def _looked(self, recording: Recording) -> None:
+        self._looking = False
+        self.recording = recording
+
+
+def _agent_environment() -> dict[str, str]:
+    # What an agent prints is shown when it is printed, not when a buffer is full.
+    return {**os.environ, "PYTHONUNBUFFERED": "1"}
+
+
+def newest_file(folder: Path) -> Recording:
+    """Return the newest recorded file below a folder of the aggregator; its names sort by time. Blocks."""
+    try:
+        newest = max((path for path in folder.iterdir() if path.is_dir()), default=None, key=lambda path: path.name)
+        if newest is None:
+            return Recording()
+        file = max(newest.glob("*.g3"), default=None, key=lambda path: path.name)
+        return Recording(str(file), file.stat().st_size) if file else Recording()
+    except OSError:
+        # Not made yet, or a file that went while we looked.
+        return Recording()
