@@ -8,7 +8,7 @@ from ocs.errors import FeedKeyError, FeedTypeError, FeedValueError
 from ocs.field_names import verify_data_field_string
 from ocs.plain import INT_MAX, INT_MIN, kind_name
 
-__all__ = ["check_name", "checked_columns", "unfit_kinds"]
+__all__ = ["all_fit", "check_name", "checked_columns", "float_columns", "unfit_kinds"]
 
 _SCALARS = frozenset((float, int, str, bool))
 _STRING_LIMIT = 900_000
@@ -144,6 +144,61 @@ def _time(stamp: Any, feed: str, block: str) -> float:
     if not math.isfinite(stamp):
         raise FeedValueError(f"feed {feed}: timestamp of block {block} is {stamp!r}, not a moment.")
     return float(stamp)
+
+
+_SHORT = 1000
+
+
+def all_fit(values: Iterable[Any]) -> bool:
+    """Tell quickly whether values can be published as they are; False where that takes a closer look."""
+    for value in values:
+        kind = type(value)
+        if kind is int:
+            if not INT_MIN <= value <= INT_MAX:
+                return False
+        elif kind is str:
+            if len(value) > _SHORT or not value.isascii():
+                return False
+        elif kind is not float and kind is not bool:
+            return False
+    return True
+
+
+FloatColumns = tuple[str, Sequence[float], Mapping[str, Sequence[float]]]
+
+
+def float_columns(message: Any, least: int) -> FloatColumns | None:
+    """Return the parts of a message of many samples that may well be floats only.
+
+    Args:
+        message: what is to be published.
+        least: how many values make it worth while.
+
+    Returns:
+        Block name, timestamps and columns (lists, or arrays of float64), of equal lengths; None if it is another kind
+        of message, or one to be refused.
+    """
+    if not isinstance(message, dict) or message.keys() != _MANY:
+        return None
+    name, times, data = message["block_name"], message["timestamps"], message["data"]
+    if not isinstance(name, str) or not isinstance(data, dict) or not _float_sequence(times):
+        return None
+    count = len(times)
+    if count * (len(data) + 1) < least or not all(_float_sequence(v) and len(v) == count for v in data.values()):
+        return None
+    if not math.isfinite(sum(times)) or not all(isinstance(key, str) for key in data):
+        return None
+    return name, times, data
+
+
+_MANY = {"block_name", "timestamps", "data"}
+
+
+def _float_sequence(value: Any) -> bool:
+    """Tell whether a value is a list, or an array of float64, of at least one item, the first of which is a float."""
+    if type(value) is list:
+        return bool(value) and type(value[0]) is float
+    return _numpy(value) and getattr(value, "ndim", 0) == 1 and str(value.dtype) == "float64" and len(value) > 0
 
 
 def unfit_kinds(values: Iterable[Any]) -> list[str]:

@@ -1,8 +1,8 @@
 """Feeds: what an agent publishes, checked where it is published, buffered, and handed on to the router.
 
 A recorded feed takes samples from any thread. Each sample is checked in its caller's stack frame and put into a block,
-which is a set of lists that share their timestamps. The blocks leave ``buffer_time`` seconds after the first sample came,
-or sooner when there are many; a large batch leaves in several messages, each of a size that every router takes.
+which is a set of lists that share their timestamps. The blocks leave ``buffer_time`` seconds after the first sample
+came, or sooner when there are many; a large batch leaves in several messages, each of a size that every router takes.
 """
 
 import threading
@@ -11,8 +11,8 @@ from typing import Any
 
 from ocs.errors import BlockMismatchError, FeedError, FeedTypeError, FeedValueError
 from ocs.feed_block import Block, mismatch
-from ocs.feed_checks import check_name, checked_columns, unfit_kinds
-from ocs.feed_packing import packed_events, packed_pieces
+from ocs.feed_checks import all_fit, check_name, checked_columns, float_columns, unfit_kinds
+from ocs.feed_packing import Piece, packed_events, packed_floats, packed_pieces
 from ocs.field_names import enforce_field_name_rules, verify_data_field_string
 from ocs.outbox import Parcel
 from ocs.plain import plain
@@ -23,6 +23,8 @@ __all__ = ["Block", "BlockMismatchError", "Feed", "FeedError"]
 _FLUSH_AT = 40_000
 """Values in a feed's buffer above which it leaves at once: bounds memory, and keeps each flush short."""
 _ROOM_FOR_HEAD = 1024
+_LARGE = 2_000
+"""Values in one message above which it does not go through the buffer."""
 _SAFE = frozenset((float, bool))
 """Types whose every value can be sent."""
 
@@ -105,14 +107,14 @@ class Feed:
                 type(stamp) is float
                 and stamp - stamp == 0.0  # finite
                 and data.keys() == block.data.keys()  # type: ignore[union-attr]
-                and _SAFE.issuperset(map(type, data.values()))
+                and (_SAFE.issuperset(map(type, data.values())) or all_fit(data.values()))
                 and "influxdb_tags" not in message
             )
         except (AttributeError, KeyError, TypeError):
             plain_sample = False  # not the common form: the slow way finds out, and says, what it is
         if plain_sample:
             self._append(block, stamp, data)  # type: ignore[arg-type]
-        else:
+        elif not self._send_large(message):
             self._extend(message)
 
     def _append(self, block: Block, stamp: float, data: Mapping[str, Any]) -> None:
@@ -126,6 +128,25 @@ class Feed:
             self._flush_due = True
         if not due or self._buffered > _FLUSH_AT:
             self._arrange_flush()
+
+    def _send_large(self, message: Any) -> bool:
+        """Pack and send a message of many floats as it is; return False, having done nothing, if it is another kind.
+
+        That all values are floats shows in the packed bytes, so that nothing has to look at them one by one.
+        """
+        columns = float_columns(message, _LARGE)
+        if columns is None:
+            return False
+        name, times, data = columns
+        packed = packed_floats(name, times, data)
+        if packed is None:
+            return False
+        with self._lock:
+            self._block(name, data)
+            self._flush_locked()
+            self._put(packed)
+        self.agent.outbox.wait_for_room()
+        return True
 
     def _extend(self, message: Any) -> None:
         name, stamps, columns = checked_columns(message, self.feed_name)
@@ -169,16 +190,23 @@ class Feed:
     def flush_buffer(self) -> None:
         """Send what is buffered, from any thread."""
         with self._lock:
-            self._flush_due = False
-            if not self._buffered:
-                return
-            self._buffered = 0
-            pieces = [piece for block in self.blocks.values() if block.timestamps for piece in packed_pieces(block)]
-            for block in self.blocks.values():
-                block.clear()
-            # Still under the lock, so that messages leave in the order of their samples.
-            for payload, samples in packed_events(pieces, self._packed_envelope()):
-                self.agent.outbox.put(Parcel(self.address, payload, samples))
+            self._flush_locked()
+
+    def _flush_locked(self) -> None:
+        self._flush_due = False
+        if not self._buffered:
+            return
+        self._buffered = 0
+        filled = [block for block in self.blocks.values() if block.timestamps]
+        pieces = [piece for block in filled for piece in packed_pieces(block)]
+        for block in filled:
+            block.clear()
+        self._put(pieces)
+
+    def _put(self, pieces: list[Piece]) -> None:
+        """Hand packed blocks on, under the lock, so that they leave in the order of their samples."""
+        for payload, samples in packed_events(pieces, self._packed_envelope()):
+            self.agent.outbox.put(Parcel(self.address, payload, samples))
 
     def _packed_envelope(self) -> bytes:
         if self._envelope is None:

@@ -287,7 +287,7 @@ class Operations:
         blocking: bool,
         returned: Callable[[OpSession, Any], None],
     ) -> None:
-        """Call an operation's function where it belongs, then ``returned(session, result or Failure)`` in the reactor."""
+        """Call a function where it belongs, then ``returned(session, result or Failure)`` in the reactor."""
         if blocking:
             thread = OperationThread(
                 f"{session.op_name}:{session.session_id}",

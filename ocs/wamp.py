@@ -114,8 +114,8 @@ class Transport(WampWebSocketClientProtocol):  # type: ignore[misc]
     def send_packed(self, payload: bytes) -> None:
         """Send one WAMP message that is MessagePack already, in one frame.
 
-        The frame's masking key is zero, so that nothing has to be computed per byte. RFC 6455 asks for a mask; its value
-        protects the proxies that browsers go through, not us.
+        The frame's masking key is zero, so that nothing has to be computed per byte. RFC 6455 asks for a mask; its
+        value protects the proxies that browsers go through, not us.
         """
         size = len(payload)
         if size <= 125:  # noqa: PLR2004 - RFC 6455, 5.2
