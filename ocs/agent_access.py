@@ -51,6 +51,10 @@ class AccessGate:
         """Return what `get_api` tells of access control."""
         return self._state.encoded()
 
+    def is_slow(self, password: Any) -> bool:
+        """Tell whether judging this password takes so long (slow hashes, on purpose) that it belongs in a thread."""
+        return self._state.rules.is_slow(password)
+
     def check(self, password: Any, min_privs: int, action: str, op_name: str) -> tuple[int, str]:
         """Decide on a request.
 

@@ -1,27 +1,25 @@
 """`OCSAgent`: a WAMP session that serves operations, publishes feeds and stays joined to its router."""
 
-import os
-import socket
 import time
 from collections.abc import Callable
 from typing import Any
 
 import msgpack
 import txaio
-from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks, maybeDeferred, succeed
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks
+from twisted.internet.task import LoopingCall
 from twisted.python import threadable
 
 from ocs.agent_access import AccessGate
+from ocs.agent_desk import AgentDesk
 from ocs.agent_log import log_formatter, log_level, start_log_file
+from ocs.agent_membership import Membership
 from ocs.base import ERROR, OpCode, ResponseCode
 from ocs.lean_autobahn import (
-    ApplicationError,
     ApplicationSession,
     CloseDetails,
     ComponentConfig,
     SessionDetails,
-    SubscribeOptions,
     TransportLost,
 )
 from ocs.ocs_feed import Feed
@@ -29,7 +27,6 @@ from ocs.op_session import SESSION_STATUS_CODES, OpSession
 from ocs.operations import AgentProcess, AgentTask, Operations, Reply
 from ocs.outbox import Outbox, Parcel
 from ocs.params import ParamError, ParamHandler, param
-from ocs.plain import plain
 from ocs.site_runner import SiteRunner
 from ocs.wamp import pack, within
 
@@ -51,8 +48,6 @@ _STOP_GRACE = 5.0
 """How long operations get to stop before the agent exits, in seconds."""
 _FLUSH_GRACE = 2.0
 """How long the last messages get to reach the router, in seconds."""
-_REGISTER_EVERY = 1.0
-_COMPLAIN_EVERY = 30.0
 _HEARTBEAT = 1.0
 
 Handler = Callable[..., Any]
@@ -97,10 +92,10 @@ class OCSAgent(ApplicationSession):  # type: ignore[misc]
         self.heartbeat_on = True
         self.feeds: dict[str, Feed] = {}
         self.startup_ops: list[tuple[str, str, Any]] = []
-        self.subscribed_topics: set[str] = set()
-        self._subscriptions_wanted: list[tuple[Handler, str, Any]] = []
         self._started = False
-        self._previous_session: int | None = None
+        self._desk = AgentDesk(self)
+        self._membership = Membership(self, super().subscribe)
+        self.subscribed_topics = self._membership.topics
         self.outbox = Outbox(self._send_parcel, reactor=reactor, log=self.log)
         self.operations = Operations(self, reactor=reactor, log=self.log, on_done=self._operation_done)
         self.tasks = self.operations.tasks
@@ -269,13 +264,7 @@ class OCSAgent(ApplicationSession):  # type: ignore[misc]
             A Deferred that fires with the subscription; with False if one to that topic is there already; with None if
             the router is away, in which case it follows later.
         """
-        if topic in self.subscribed_topics and not force_subscribe:
-            self.log.warn("already subscribed to {topic}; the second subscription is refused", topic=topic)
-            return succeed(False)
-        self.subscribed_topics.add(topic)
-        wanted = (handler, topic, options)
-        self._subscriptions_wanted.append(wanted)
-        return self._subscribe_now(wanted) if self.realm_joined else succeed(None)
+        return self._membership.want((handler, topic, options), force=force_subscribe)
 
     def subscribe_to_feed(
         self,
@@ -312,18 +301,6 @@ class OCSAgent(ApplicationSession):  # type: ignore[misc]
             force_subscribe: subscribe even if there is a subscription to that topic already.
         """
         self.subscribe(handler, topic, options, bool(force_subscribe))
-
-    def _subscribe_now(self, wanted: tuple[Handler, str, Any]) -> "Deferred[Any]":
-        handler, topic, options = wanted
-        if isinstance(options, dict):
-            options = SubscribeOptions(**options)
-        subscribed = maybeDeferred(super().subscribe, handler, topic, options)
-
-        def refused(failure: Any) -> bool:
-            self.log.error("cannot subscribe to {topic}: {why}", topic=topic, why=failure.getErrorMessage())
-            return False
-
-        return subscribed.addErrback(refused)
 
     # Other agents
 
@@ -431,58 +408,6 @@ class OCSAgent(ApplicationSession):  # type: ignore[misc]
         """
         return self.operations.wait(op_name, timeout)
 
-    def _serve_ops(
-        self,
-        action: Any = None,
-        op_name: Any = None,
-        params: Any = None,
-        timeout: Any = None,
-        password: Any = None,
-        **others: Any,
-    ) -> "Reply | Deferred[Reply]":
-        """Answer a call to ``{address}.ops``. A user's mistake is an answer, never an exception."""
-        if others:
-            return ERROR, f"unknown arguments: {sorted(others)}", {}
-        if action == "wait":
-            return self.wait(op_name, timeout=timeout, password=password)
-        if action in ("start", "stop", "abort", "status"):
-            reply: Reply = getattr(self, action)(op_name, params=params, password=password)
-            return reply
-        return ERROR, f'No action called "{str(action)[:80]}"; known: start, stop, abort, wait, status.', {}
-
-    def _serve_self(self, q: Any = None, **_others: Any) -> Any:
-        """Answer a call to ``{address}``: what this agent is and offers."""
-        answers: dict[Any, Callable[[], Any]] = {
-            "get_api": self._describe,
-            "get_tasks": lambda: self._describe_ops(self.tasks),
-            "get_processes": lambda: self._describe_ops(self.processes),
-            "get_feeds": self._describe_feeds,
-            "get_agent_class": lambda: self.class_name,
-        }
-        answer = answers.get(q) if isinstance(q, str) else None
-        return answer() if answer else {"error": f"unknown query {str(q)[:80]!r}; known: {', '.join(answers)}"}
-
-    def _describe(self) -> dict[str, Any]:
-        return {
-            "agent_class": self.class_name,
-            "instance_hostname": socket.gethostname(),
-            "instance_pid": os.getpid(),
-            "feeds": self._describe_feeds(),
-            "processes": self._describe_ops(self.processes),
-            "tasks": self._describe_ops(self.tasks),
-            "access_control": self.access.encoded(),
-        }
-
-    def _describe_feeds(self) -> list[Any]:
-        return [[name, plain(feed.encoded())] for name, feed in self.feeds.items()]
-
-    def _describe_ops(self, ops: dict[str, Any]) -> list[Any]:
-        return [[name, self._session_or_none(name), op.encoded()] for name, op in sorted(ops.items())]
-
-    def _session_or_none(self, name: str) -> dict[str, Any]:
-        session = self.sessions[name]
-        return session.encoded_for_client() if session else {"op_name": name, "status": "no_history"}
-
     def encoded(self) -> dict[str, Any]:
         """Return what the agent is, in short."""
         return {
@@ -507,18 +432,21 @@ class OCSAgent(ApplicationSession):  # type: ignore[misc]
             address=self.agent_address,
             session=details.session,
         )
-        old, self._previous_session = self._previous_session, details.session
         self.realm_joined = True
         if self._started:
             self._resume_feeds()
-        registered = yield self._take_address(details.session, old)
-        if not registered:
+        desk: dict[str, Handler] = {
+            self.agent_address: self._desk.serve_query,
+            f"{self.agent_address}.ops": self._desk.serve_ops,
+        }
+        if not (yield self._membership.take_address(details.session, desk)):
             return
-        for wanted in [*self.access.subscriptions(self.agent_address), *self._subscriptions_wanted]:
-            yield self._subscribe_now(wanted)
-        yield maybeDeferred(self.access.poll, self)
-        if not self._is_current(details.session):
-            return
+        yield self._membership.subscribe_all(details.session, self.access.subscriptions(self.agent_address))
+        yield self.access.poll(self)
+        if self.is_current(details.session):
+            self._take_up_work()
+
+    def _take_up_work(self) -> None:
         if not self._heartbeat.running:
             self._heartbeat.start(_HEARTBEAT)
         if not self._started:
@@ -526,7 +454,8 @@ class OCSAgent(ApplicationSession):  # type: ignore[misc]
             self._resume_feeds()
             self._start_startup_ops()
 
-    def _is_current(self, session_id: int) -> bool:
+    def is_current(self, session_id: int) -> bool:
+        """Tell whether a WAMP session is the one that is joined."""
         return self._session_id == session_id and self.realm_joined
 
     def _resume_feeds(self) -> None:
@@ -534,46 +463,6 @@ class OCSAgent(ApplicationSession):  # type: ignore[misc]
             self._transport.unregisterProducer()
             self._transport.registerProducer(self.outbox, True)
             self.outbox.open()
-
-    @inlineCallbacks
-    def _take_address(self, session_id: int, old_session: int | None) -> Any:
-        """Register the agent's procedures, as soon as they are free; return whether this session still lives then."""
-        complained = float("-inf")
-        while self._is_current(session_id):
-            try:
-                yield self.register(self._serve_self, self.agent_address)
-                yield self.register(self._serve_ops, f"{self.agent_address}.ops")
-            except TransportLost:
-                return False
-            except ApplicationError as error:
-                if error.error != "wamp.error.procedure_already_exists":
-                    self.log.error("the router refuses {address}: {why}", address=self.agent_address, why=error)
-                elif time.monotonic() - complained > _COMPLAIN_EVERY:
-                    complained = time.monotonic()
-                    self.log.warn(
-                        "{address} is held by another connection: an older one of this agent, which the router will"
-                        " drop, or a second agent of this name, to be stopped; trying again",
-                        address=self.agent_address,
-                    )
-                yield self._release_address(old_session)
-                yield deferLater(self.reactor, _REGISTER_EVERY, lambda: None)
-            else:
-                return self._is_current(session_id)
-        return False
-
-    @inlineCallbacks
-    def _release_address(self, old_session: int | None) -> Any:
-        """Ask the router to drop this agent's own earlier connection, and give back what was registered by half."""
-        for registration in [r for rs in list(self._registrations.values()) for r in [rs]]:
-            try:
-                yield registration.unregister()
-            except (ApplicationError, TransportLost):
-                self._registrations.clear()
-        if old_session is not None:
-            try:
-                yield self.call("wamp.session.kill", old_session, reason="ocs.replaced_by_new_connection")
-            except (ApplicationError, TransportLost) as error:
-                self.log.debug("cannot drop the earlier connection: {why}", why=error)
 
     def _start_startup_ops(self) -> None:
         for _, name, startup in self.startup_ops:
