@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ocs.call_errors import CONNECTION_ERROR, REQUEST_ERROR, may_pass, own_error, remote_error
 from ocs.errors import ControlClientError
 from ocs.http_connection import (
     DeadlineError,
@@ -24,12 +25,6 @@ from ocs.patience import Patience
 
 __all__ = ["CONNECTION_ERROR", "DEFAULT_TIMEOUT", "REQUEST_ERROR", "ControlClient", "ControlClientError"]
 
-CONNECTION_ERROR = "client_http.error.connection_error"
-"""Name of the error where the router cannot be reached, or the connection is lost before an answer."""
-
-REQUEST_ERROR = "client_http.error.request_error"
-"""Name of the error where the request cannot be sent as it is, or the answer is none."""
-
 DEFAULT_TIMEOUT = 30.0
 """How long a call may take, in seconds: agents answer within milliseconds, with a busy reactor within some seconds."""
 
@@ -42,9 +37,6 @@ _READING = frozenset(
     {"get_api", "get_tasks", "get_processes", "get_feeds", "get_agent_class", "status", "wait"},
 )
 """First arguments of calls that change nothing, so that they may be repeated."""
-
-_PASSING = frozenset({CONNECTION_ERROR, "wamp.error.no_such_procedure", "wamp.error.canceled"})
-"""Errors that a restart of the router or of the agent brings with it."""
 
 
 class ControlClient:
@@ -87,7 +79,7 @@ class ControlClient:
         try:
             self._route = find_route(url)
         except ValueError as error:
-            raise _own_error(REQUEST_ERROR, str(error)) from error
+            raise own_error(REQUEST_ERROR, str(error)) from error
 
     def __repr__(self) -> str:
         return f"ControlClient({self.agent_addr!r}, url={self.call_url!r}, realm={self.realm!r})"
@@ -188,7 +180,7 @@ class ControlClient:
             try:
                 reply = self._request("wait", op_name, params, timeout=patience.slice(self._clock()), **kw)
             except ControlClientError as error:
-                delay = patience.delay(self._clock()) if _may_pass(error) else None
+                delay = patience.delay(self._clock()) if may_pass(error) else None
                 if delay is None:
                     raise
                 self._sleep(delay)
@@ -210,7 +202,7 @@ class ControlClient:
                         raise
             return self._use(HttpConnection(self._route), body, deadline)
         except ExchangeError as error:
-            raise _own_error(CONNECTION_ERROR, _describe(error, self.call_url, procedure, repeatable)) from error
+            raise own_error(CONNECTION_ERROR, _describe(error, self.call_url, procedure, repeatable)) from error
 
     def _use(self, connection: HttpConnection, body: bytes, deadline: float) -> tuple[int, bytes]:
         answer = connection.exchange(body, deadline)
@@ -242,17 +234,8 @@ def _is_repeatable(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
     return isinstance(action, str) and action in _READING
 
 
-def _may_pass(error: ControlClientError) -> bool:
-    """Whether a restart of the router or the agent may be behind it."""
-    return error.name in _PASSING or error.args[0][6].get("http_status", 0) >= 500  # noqa: PLR2004 - the server's fault
-
-
 def _names(entries: Sequence[Any]) -> list[Any]:
     return [entry[0] for entry in entries]
-
-
-def _own_error(name: str, summary: str, **details: Any) -> ControlClientError:
-    return ControlClientError([0, 0, 0, 0, name, [summary], details], summary)
 
 
 def _describe(error: ExchangeError, url: str, procedure: str, repeatable: bool) -> str:
@@ -283,7 +266,7 @@ def _encode(payload: dict[str, Any]) -> bytes:
             "the request",
             "has no form in JSON",
         )
-        raise _own_error(REQUEST_ERROR, f"{place} cannot be sent: it {reason}") from None
+        raise own_error(REQUEST_ERROR, f"{place} cannot be sent: it {reason}") from None
 
 
 def _find_culprit(value: Any, place: str, depth: int) -> tuple[str, str] | None:
@@ -312,9 +295,10 @@ def _result(status: int, body: bytes, procedure: str, url: str) -> Any:
     except ValueError:
         answer = None
     if not isinstance(answer, dict) or status != 200:  # noqa: PLR2004 - HTTP's OK
-        raise _own_error(REQUEST_ERROR, _describe_status(status, answer, url), http_status=status)
+        raise own_error(REQUEST_ERROR, _describe_status(status, answer, url), http_status=status)
     if "error" in answer:
-        raise _remote_error(answer, procedure, url)
+        arguments, keywords = answer.get("args") or [], answer.get("kwargs") or {}
+        raise remote_error(answer["error"], arguments, keywords, procedure=procedure, url=url)
     results = answer.get("args") or [None]
     return results[0] if len(results) == 1 else results
 
@@ -324,15 +308,3 @@ def _describe_status(status: int, answer: Any, url: str) -> str:
     if status in (200, 404, 405):
         return f"{url} is not a router's HTTP bridge (HTTP {status}{said}): check wamp_http in the site config file"
     return f"The router's HTTP bridge at {url} refused the request (HTTP {status}{said})"
-
-
-def _remote_error(answer: Mapping[str, Any], procedure: str, url: str) -> ControlClientError:
-    name, args, kwargs = answer["error"], answer.get("args") or [], answer.get("kwargs") or {}
-    said = " ".join(map(str, args))
-    summary = {
-        "wamp.error.no_such_procedure": f"Nobody serves {procedure} at {url}: the agent is not running, "
-        "or its instance-id or the address root is another",
-        "wamp.error.not_authorized": f"The router at {url} does not allow calls to {procedure}: check the address root",
-        "wamp.error.canceled": f"{procedure}: the agent went away in the middle of the call",
-    }.get(name, f"{procedure} raised {name}: {said}")
-    return ControlClientError([0, 0, 0, 0, name, args, kwargs], summary)

@@ -321,7 +321,8 @@ def _open(host: str, port: int, deadline: float) -> socket.socket:
         OSError: the last refusal.
     """
     refusal: OSError | None = None
-    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+    name = host.encode() if host.isascii() else host  # text would load the tables of international names
+    for family, kind, protocol, _, address in socket.getaddrinfo(name, port, type=socket.SOCK_STREAM):
         sock = socket.socket(family, kind, protocol)
         try:
             sock.settimeout(_left(deadline))

@@ -39,7 +39,7 @@ class OpSpec(NamedTuple):
 
     @property
     def params(self) -> list[dict[str, Any]] | None:
-        """The declared parameters: name, type, default or required, choices, unit, help; None if nothing is declared."""
+        """The declared parameters: name, type, default or required, choices, unit, help; None for nothing declared."""
         return self.info.get("params")
 
     def declares(self, name: str) -> bool:
