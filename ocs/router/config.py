@@ -171,27 +171,20 @@ def _transport(endpoint: dict[str, Any], paths: dict[str, Any]) -> dict[str, Any
 
 
 def _paths(hub: HubLike, server: SplitResult, bridge: SplitResult) -> dict[str, Any]:
-    services = {
-        server.path.strip("/"): _websocket(),
-        bridge.path.strip("/"): _caller(hub),
-        "info": {"type": "nodeinfo"},
-    }
-    if len(services) < 3 or any("/" in name for name in services):  # noqa: PLR2004 - the three just listed
+    own = {"info": {"type": "nodeinfo"}, "site": {"type": "json", "value": _description(hub)}}
+    names = [server.path.strip("/"), bridge.path.strip("/")]
+    if len({*names, *own}) < len(names) + len(own) or any("/" in name for name in names):
         raise RouterError(
             f"hub: the paths of wamp_server ({server.path}) and wamp_http ({bridge.path}) must be two different "
-            "single words, and neither may be /info"
+            "single words other than /info and /site"
         )
-    return {"/": {"type": "json", "value": _welcome(hub)}, **services}
+    return {names[0]: _websocket(), names[1]: _caller(hub), **own}
 
 
-def _welcome(hub: HubLike) -> dict[str, Any]:
-    return {
-        "service": "router of an OCS site",
-        "realm": hub.wamp_realm,
-        "address_root": hub.address_root,
-        "wamp_server": hub.wamp_server,
-        "wamp_http": hub.wamp_http,
-    }
+def _description(hub: HubLike) -> dict[str, Any]:
+    """Give what a page or a program finds at ``/site``: all it needs to join, without a site file."""
+    keys = ("wamp_realm", "address_root", "wamp_server", "wamp_http")
+    return {key: getattr(hub, key) for key in keys}
 
 
 def _websocket() -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """TCP ports: one that is free, and who holds one that is not."""
 
 import contextlib
+import errno
 import socket
 from urllib.parse import urlsplit
 
@@ -31,7 +32,15 @@ def require_port(host: str, port: int) -> None:
         except PermissionError as error:
             raise RouterError(f"port {port} needs privileges that you do not have; choose one over 1023") from error
         except OSError as error:
-            raise RouterError(_busy(host, port)) from error
+            raise RouterError(_why_not(host, port, error)) from error
+
+
+def _why_not(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return _busy(host, port)
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"cannot listen at {host}:{port}: no interface of this machine has the address {host}"
+    return f"cannot listen at {host}:{port}: {error.strerror or error}"
 
 
 def busy_url(url: str) -> str:
