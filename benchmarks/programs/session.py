@@ -1,0 +1,63 @@
+"""What the raw WAMP programs of the benchmarks share: a session over CBOR, and lines to and from the harness."""
+
+import contextlib
+import json
+import sys
+import threading
+
+for heavy in ("bjdata", "autobahn.flatbuffers"):
+    sys.modules.setdefault(heavy, None)  # serializers that autobahn would load, with NumPy, and nobody uses here
+
+from autobahn.twisted.wamp import ApplicationSession
+from autobahn.twisted.websocket import WampWebSocketClientFactory
+from autobahn.twisted.websocket import WampWebSocketClientProtocol as Protocol
+from autobahn.wamp.serializer import CBORSerializer
+from autobahn.wamp.types import ComponentConfig, SubscribeOptions
+from twisted.internet import endpoints, reactor
+
+__all__ = ["Protocol", "SubscribeOptions", "connect", "obey", "say"]
+
+REALM = "test_realm"
+
+
+def say(**answer):
+    """Give the harness one answer."""
+    sys.stdout.write("@" + json.dumps(answer) + "\n")
+    sys.stdout.flush()
+
+
+def obey(carry_out):
+    """Call ``carry_out`` with each line of stdin, in a thread, and stop the reactor when the harness closes the pipe."""
+
+    def listen():
+        for line in sys.stdin:
+            carry_out(line.strip())
+        reactor.callFromThread(reactor.stop)
+
+    threading.Thread(target=listen, daemon=True).start()
+
+
+def new_session(url, on_join, protocol=Protocol):
+    """Open a session; the coroutine ``on_join`` is called with it when it has joined."""
+
+    class Session(ApplicationSession):
+        async def onJoin(self, details):
+            await on_join(self)
+
+        def onDisconnect(self):
+            with contextlib.suppress(Exception):
+                reactor.stop()
+
+    factory = WampWebSocketClientFactory(
+        lambda: Session(ComponentConfig(REALM)), url=url, serializers=[CBORSerializer()]
+    )
+    factory.protocol = protocol
+    factory.setProtocolOptions(maxMessagePayloadSize=0, tcpNoDelay=True)
+    endpoints.TCP4ClientEndpoint(reactor, factory.host, factory.port).connect(factory)
+
+
+def connect(url, on_join, connections=1, protocol=Protocol):
+    """Open ``connections`` sessions and run the reactor until the last is over."""
+    for _ in range(connections):
+        new_session(url, on_join, protocol)
+    reactor.run()

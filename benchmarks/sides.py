@@ -1,0 +1,72 @@
+"""The two packages that are compared, each as an interpreter that has it installed."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from ocs.errors import OCSError
+
+__all__ = ["OURS", "PUBLISHED", "BenchmarkError", "Side", "both_sides", "child_environment"]
+
+OURS, PUBLISHED = "ours", "published"
+ROOT = Path(__file__).parent.parent
+
+_ABOUT = """
+import platform, importlib.metadata as m, json
+names = "ocs autobahn twisted cbor2 msgpack numpy so3g crossbar".split()
+def version(name):
+    try: return m.version(name)
+    except m.PackageNotFoundError: return None
+print(json.dumps({"python": platform.python_version(), **{n: v for n in names if (v := version(n))}}))
+"""
+
+
+class BenchmarkError(OCSError):
+    """A measurement could not be made."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two packages.
+
+    Args:
+        name: `OURS` or `PUBLISHED`.
+        python: path of the interpreter that has the package.
+    """
+
+    name: str
+    python: str
+
+    def __str__(self):
+        return self.name
+
+    @cached_property
+    def versions(self):
+        """The interpreter's version and those of the packages that matter, by name."""
+        import json
+
+        return json.loads(subprocess.check_output([self.python, "-c", _ABOUT], text=True, env=child_environment(), cwd="/"))
+
+
+def child_environment():
+    """The environment of everything measured: byte code is kept, as in any installation, and no site's settings leak in."""
+    unwanted = ("OCS_", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "LOGLEVEL", "INSTANCE_ID", "SITE_", "CROSSBAR_TIMEOUT")
+    return {key: value for key, value in os.environ.items() if not key.startswith(unwanted)}
+
+
+def both_sides():
+    """Find the two interpreters.
+
+    The published package is looked for at ``$OCS_PEER_PYTHON``, below ``$OCS_PEERS``, then where ``make peers`` puts it.
+
+    Raises:
+        BenchmarkError: there is no published package.
+    """
+    peers = Path(os.environ.get("OCS_PEERS", ROOT / ".peers"))
+    python = os.environ.get("OCS_PEER_PYTHON") or str(peers / "ocs" / "bin" / "python")
+    if not os.access(python, os.X_OK):
+        raise BenchmarkError(f"no published package at {python}: run `make peers`, or set OCS_PEER_PYTHON")
+    return Side(OURS, sys.executable), Side(PUBLISHED, python)
