@@ -36,6 +36,11 @@ class Membership:
         self._subscribe = subscribe
         self._previous: int | None = None
 
+    @property
+    def hears_everybody(self) -> bool:
+        """Whether a subscription takes in what any agent publishes."""
+        return any(isinstance(how, dict) and how.get("match", "exact") != "exact" for _, _, how in self._wanted)
+
     def want(self, wanted: Subscription, *, force: bool) -> "Deferred[Any]":
         """Subscribe, now if joined, and after every reconnect; a second time to one topic only if forced."""
         topic = wanted[1]

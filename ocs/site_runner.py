@@ -42,7 +42,13 @@ class SiteRunner:
             SystemExit: with code 1, after a line that says so, if there was no router for too long.
         """
         link = RouterLink(
-            agent, self.url, self.realm, reactor=self._reactor, timeout=self.timeout, on_give_up=self._give_up
+            agent,
+            self.url,
+            self.realm,
+            reactor=self._reactor,
+            hears_everybody=agent.hears_everybody,
+            timeout=self.timeout,
+            on_give_up=self._give_up,
         )
         if not auto_reconnect:
             agent.on("disconnect", lambda _session, was_clean=False: self._give_up(f"connection lost ({was_clean=})"))

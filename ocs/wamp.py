@@ -65,10 +65,12 @@ class _TolerantMsgPack(MsgPackObjectSerializer):  # type: ignore[misc]
         return [msgpack.unpackb(payload, strict_map_key=False, unicode_errors="replace")]
 
 
-def _serializers() -> list[Serializer]:
-    tolerant = MsgPackSerializer()
-    Serializer.__init__(tolerant, _TolerantMsgPack())
-    return [tolerant, CBORSerializer(), JsonSerializer()]
+def _serializers(*, hears_everybody: bool) -> list[Serializer]:
+    """Return the serializers to offer to the router, the favourite first."""
+    quick = MsgPackSerializer()
+    Serializer.__init__(quick, _TolerantMsgPack())
+    offers = [quick, CBORSerializer(), JsonSerializer()]
+    return [offers[1], offers[0], offers[2]] if hears_everybody else offers
 
 
 class Transport(WampWebSocketClientProtocol):  # type: ignore[misc]
@@ -101,29 +103,37 @@ class Transport(WampWebSocketClientProtocol):  # type: ignore[misc]
         """
         if self._session is None:
             raise TransportLost
-        if isinstance(self._serializer._serializer, _TolerantMsgPack):  # noqa: SLF001 - autobahn keeps it there
+        if self.takes_packed:
             self.send_packed(_marshalled(msg))
-        else:
-            super().send(msg)
+            return
+        try:
+            payload, binary = self._serializer.serialize(msg)
+        except Exception as error:  # what is in the message is the caller's
+            raise SerializationError(f"WAMP message serialization error: {error}") from error
+        self.send_packed(payload, 2 if binary else 1)
 
     @property
     def takes_packed(self) -> bool:
-        """Whether the router agreed on MessagePack, so that `send_packed` may be used."""
+        """Whether the router agreed on MessagePack, so that `send_packed` may be given messages packed beforehand."""
         return isinstance(self._serializer._serializer, _TolerantMsgPack)  # noqa: SLF001 - autobahn keeps it there
 
-    def send_packed(self, payload: bytes) -> None:
-        """Send one WAMP message that is MessagePack already, in one frame.
+    def send_packed(self, payload: bytes, opcode: int = 2) -> None:
+        """Send one WAMP message that is serialized already, in one frame.
 
         The frame's masking key is zero, so that nothing has to be computed per byte. RFC 6455 asks for a mask; its
         value protects the proxies that browsers go through, not us.
+
+        Args:
+            payload: the message.
+            opcode: 2 for a binary message, 1 for text.
         """
         size = len(payload)
         if size <= 125:  # noqa: PLR2004 - RFC 6455, 5.2
-            head = bytes((0x82, 0x80 | size, 0, 0, 0, 0))
+            head = bytes((0x80 | opcode, 0x80 | size, 0, 0, 0, 0))
         elif size <= 0xFFFF:  # noqa: PLR2004 - RFC 6455, 5.2
-            head = b"\x82\xfe" + size.to_bytes(2, "big") + b"\0\0\0\0"
+            head = bytes((0x80 | opcode, 0xFE)) + size.to_bytes(2, "big") + b"\0\0\0\0"
         else:
-            head = b"\x82\xff" + size.to_bytes(8, "big") + b"\0\0\0\0"
+            head = bytes((0x80 | opcode, 0xFF)) + size.to_bytes(8, "big") + b"\0\0\0\0"
         self.transport.write(head + payload)
 
 
@@ -158,6 +168,9 @@ class RouterLink:
         url: the router's WebSocket, as in ``ws://127.0.0.1:8001/ws``.
         realm: the WAMP realm.
         reactor: the reactor to connect by.
+        hears_everybody: whether the session takes whatever anybody publishes. CBOR is the favourite then: MessagePack
+            has no integers beyond 64 bits, and a router that cannot deliver one to us may keep the whole event from
+            others too.
         timeout: give up after so many seconds in a row without having joined; 0 never gives up.
         on_give_up: called once, with the last reason, when the time is up.
     """
@@ -169,6 +182,7 @@ class RouterLink:
         realm: str,
         *,
         reactor: Any,
+        hears_everybody: bool = False,
         timeout: float = 0,
         on_give_up: Callable[[str], None] | None = None,
     ) -> None:
@@ -177,6 +191,7 @@ class RouterLink:
         self.realm = realm
         self.last_error = "no router answered"
         self._reactor = reactor
+        self._hears_everybody = hears_everybody
         self._timeout = timeout
         self._on_give_up = on_give_up
         self._give_up: Any = None
@@ -189,7 +204,9 @@ class RouterLink:
     def start(self) -> None:
         """Begin to connect, and reconnect whenever the connection is lost."""
         self._wait_for_join()
-        factory = WampWebSocketClientFactory(lambda: self.session, url=self.url, serializers=_serializers())
+        factory = WampWebSocketClientFactory(
+            lambda: self.session, url=self.url, serializers=_serializers(hears_everybody=self._hears_everybody)
+        )
         factory.protocol = Transport
         factory.noisy = False
         factory.setProtocolOptions(
