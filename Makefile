@@ -9,35 +9,39 @@ BIN := $(VENV)/bin
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 12
 
-venv: $(VENV)/.done ## install ocs and everything its tests need into .venv
+venv: $(VENV)/.dev ## install ocs and everything its tests need into .venv
 
-$(VENV)/.done: pyproject.toml .ci/setup
-	@.ci/setup venv $(VENV)
+$(VENV)/.run: pyproject.toml .ci/setup
+	@.ci/setup run $(VENV)
 	@touch $@
+
+$(VENV)/.dev: pyproject.toml .ci/setup
+	@.ci/setup dev $(VENV)
+	@touch $(VENV)/.run $@
 
 peers: .peers/.done ## install the published ocs and socs, each in an environment of its own, to be compared with
 
-.peers/.done: .ci/setup $(VENV)/.done
+.peers/.done: .ci/setup | $(VENV)/.dev
 	@.ci/setup peers .peers
 	@touch $@
 
-run: $(VENV)/.done ## run the demonstration site: router, registry, aggregator, fake data, and a live picture of it
+run: $(VENV)/.run ## run the demonstration site: router, registry, aggregator, fake data, and a live picture of it
 	@$(BIN)/ocs up
 
-test: $(VENV)/.done .peers/.done ## run every test: unit, integration, faults, interoperation with the published package
+test: $(VENV)/.dev .peers/.done ## run every test: unit, integration, faults, interoperation with the published package
 	@$(BIN)/python -m pytest
 
-check: $(VENV)/.done ## format, lint, types, import contracts
+check: $(VENV)/.dev ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-format: $(VENV)/.done ## rewrite the code in the house format
+format: $(VENV)/.dev ## rewrite the code in the house format
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.done .peers/.done ## measure side by side with the published package: a table, and JSON in benchmarks/results
+bench: $(VENV)/.dev .peers/.done ## measure side by side with the published package: a table, and JSON in benchmarks/results
 	@$(BIN)/python -m benchmarks
 
 clean: ## remove what the other targets made
