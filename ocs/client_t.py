@@ -187,37 +187,46 @@ class AsyncOCSClient:
         Returns:
             A Deferred of a function that ends the listening.
         """
-        return follow(self._app, f"{self._address}.feeds.{feed}", handler)
+        return follow(self._app, f"{self._address}.feeds.{feed}", lambda event, _topic: handler(event))
 
 
 def follow(
-    app: Any, topic: str, handler: Callable[[Any], Any], match: str | None = None
+    app: Any, topic: str, handler: Callable[[Any, str], Any], match: str | None = None
 ) -> "Deferred[Callable[[], Deferred[None]]]":
     """Subscribe to a topic, and again whenever the session has joined anew.
 
     Args:
         app: a joined WAMP session.
         topic: the topic.
-        handler: is called with the one argument of each event.
+        handler: is called with the one argument of each event, and its topic.
         match: ``prefix`` or ``wildcard``, where the topic is a pattern.
 
     Returns:
         A Deferred of a function that ends it.
+
+    Raises:
+        ControlClientError: if the router refuses it.
     """
     current: list[Any] = []
-    options = SubscribeOptions(match=match) if match else None
+    options = SubscribeOptions(match=match, details=True)
+
+    def handle(event: Any = None, *_more: Any, details: Any = None, **_named: Any) -> Any:
+        return handler(event, details.topic or topic)
 
     def subscribe(*_: Any) -> "Deferred[None]":
         # An agent has a subscribe of its own, which allows one subscription per topic.
-        subscribing: Deferred[Any] = ApplicationSession.subscribe(app, handler, topic, options)
+        subscribing: Deferred[Any] = ApplicationSession.subscribe(app, handle, topic, options)
         return subscribing.addCallback(lambda subscription: current.__setitem__(slice(None), [subscription]))
 
     def stop() -> "Deferred[None]":
         app.off("join", subscribe)
         return current.pop().unsubscribe() if current and current[0].active else maybeDeferred(lambda: None)
 
-    app.on("join", subscribe)
-    return subscribe().addCallback(lambda _: stop)
+    def keep(_: Any) -> Callable[[], "Deferred[None]"]:
+        app.on("join", subscribe)  # not earlier: the join that is going on would count
+        return stop
+
+    return subscribe().addCallbacks(keep, _translate, errbackArgs=(topic, _router_of(app)))
 
 
 class _AsyncCaller:
@@ -304,7 +313,11 @@ def _call(
     """Call a procedure; errors become those of the clients."""
     calling = maybeDeferred(app.call, procedure, *args, **(kwargs or {}))
     calling.addTimeout(timeout, _reactor(), lambda *_: _give_up(procedure, timeout))
-    return calling.addErrback(_translate, procedure, getattr(app, "url", "the router"))
+    return calling.addErrback(_translate, procedure, _router_of(app))
+
+
+def _router_of(app: Any) -> str:
+    return str(getattr(app, "url", "the router"))
 
 
 def _give_up(procedure: str, timeout: float) -> Any:

@@ -4,7 +4,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Generator
 from inspect import isgenerator
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
 from twisted.python.failure import Failure
@@ -130,7 +130,7 @@ def _as_deferred(work: Callable[[ControlSession], Any], session: ControlSession)
 def _driven(result: Any) -> Any:
     """Go through a generator, as `inlineCallbacks` does; coroutines are known to Twisted."""
     if isgenerator(result):
-        generator: Generator[Deferred[Any], Any, Any] = result
+        generator = cast("Generator[Deferred[Any], Any, Any]", result)
         return inlineCallbacks(lambda: generator)()
     return result
 
