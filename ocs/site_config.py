@@ -334,7 +334,7 @@ def get_control_client(
     Args:
         instance_id: the last part of the agent's address.
         site: gives everything, where it is not None; else ``args`` does.
-        args: single words to be parsed instead of the command line (``[]``: none), or what ``parse_args`` returned.
+        args: single words to be parsed (none unless given), or what ``parse_args`` returned.
         start: call the client's ``start()``.
         client_type: ``http`` is the only one.
 
@@ -357,7 +357,8 @@ def _client_address(site: SiteConfig | None, args: Any) -> tuple[str, str, str]:
     if site is not None:
         found = (site.hub.address_root, site.hub.wamp_http, site.hub.wamp_realm)
     else:
-        parsed = parse_args(CONTROL, args=args) if args is None or isinstance(args, list | tuple) else args
+        # Never the command line: it is that of a control script, with options of its own.
+        parsed = parse_args(CONTROL, args=args or ()) if args is None or isinstance(args, list | tuple) else args
         found = (parsed.address_root, parsed.site_http, parsed.site_realm)
     root, url, realm = found
     if not (root and url and realm):

@@ -415,6 +415,13 @@ def test_an_unknown_client_type_is_told(site_file):
         site_config.get_control_client("fake-1", args=["--site-file", site_file], client_type="smoke")
 
 
+def test_a_client_leaves_the_command_line_of_its_script_alone(write, tmp_path, monkeypatch):
+    write(SITE)
+    monkeypatch.setenv("OCS_CONFIG_DIR", str(tmp_path))
+    monkeypatch.setattr("sys.argv", ["script.py", "--not-ours", "3"])
+    assert site_config.get_control_client("fake-1", start=False).agent_addr.endswith(".fake-1")
+
+
 def test_importing_loads_nothing_heavy(run_python):
     heavy = "{'twisted', 'numpy', 'pydantic', 'yaml', 'pathlib', 'shutil', 'dataclasses', 'importlib.metadata'}"
     assert run_python(f"import ocs.site_config, sys; print(sorted({heavy} & set(sys.modules)))").stdout.strip() == "[]"
