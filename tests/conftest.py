@@ -105,7 +105,7 @@ def run_agent(request: pytest.FixtureRequest) -> Iterator[Callable[..., AgentHan
 
 def _obeys(handle: AgentHandle) -> bool:
     try:
-        handle.stop(timeout=5)
+        handle.stop(timeout=10)
     except AssertionError:
         return False
     return True

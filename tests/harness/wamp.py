@@ -32,7 +32,7 @@ class BareSession(ApplicationSession):
 async def wamp_session(router: Any, *, max_message_bytes: int = 0):
     """Join the router's realm for the time of the context; to be used in coroutine tests of pytest-twisted.
 
-    Messages up to `max_message_bytes` are taken, 0 for any size: autobahn's own limit, 1 MiB, is less than the router's.
+    Messages up to `max_message_bytes` are taken, 0 for any size: autobahn's own limit, 1 MiB, is below the router's.
     """
     session = BareSession(ComponentConfig(router.realm))
     factory = WampWebSocketClientFactory(lambda: session, router.ws_url, serializers=[CBORSerializer()])

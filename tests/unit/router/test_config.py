@@ -110,7 +110,7 @@ def test_a_hub_that_cannot_be_served_is_refused_naming_the_key(changes, named):
 
 @pytest.mark.parametrize("config", [{}, {"workers": []}, {"workers": [{"type": "router", "transports": []}]}])
 def test_a_configuration_of_another_make_is_refused(config):
-    with pytest.raises(RouterError, match="no worker|no transport"):
+    with pytest.raises(RouterError, match=r"no worker|no transport"):
         listening_address(config)
 
 
