@@ -4,7 +4,6 @@ import http.server
 import os
 import subprocess
 import sys
-import textwrap
 import threading
 
 import pytest
