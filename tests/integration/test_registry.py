@@ -3,9 +3,14 @@
 import time
 
 import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 
 from tests.harness.agents import AgentHandle
 from tests.harness.waiting import wait_for
+from tests.harness.wamp import wamp_session
 
 
 def entries(registry: AgentHandle) -> dict:
@@ -74,3 +79,24 @@ def test_comes_back_after_a_router_restart(own_router, make_site, run_agent):
     restarted = time.time()
     registry.wait_until_ready()
     wait_for(lambda: entries(registry)[fake.address]["last_updated"] > restarted + 1)
+
+
+async def publish_heartbeats(router, count: int) -> None:
+    async with wamp_session(router) as session:
+        for i in range(count):
+            address = f"observatory.sim-{i:05d}"
+            envelope = {"agent_address": address, "agent_class": "SimulatedAgent", "feed_name": "heartbeat"}
+            codes = {"acq": 3, "init": 5, "calibrate": 1, "move": 1, "monitor": 3}
+            session.publish(f"{address}.feeds.heartbeat", [codes, envelope])
+            if i % 200 == 0:
+                await deferLater(reactor, 0)
+        await deferLater(reactor, 0.5)  # what was published is on its way; the session must not end before
+
+
+@pytest.mark.slow
+@pytest_twisted.ensureDeferred
+async def test_answers_for_ten_thousand_agents(router, registry):
+    await publish_heartbeats(router, 10_000)
+    known = await deferToThread(wait_for, lambda: len(e := entries(registry)) > 10_000 and e, 30.0)
+    assert known["observatory.sim-09999"]["op_codes"] == {"acq": 3, "init": 5, "calibrate": 1, "move": 1, "monitor": 3}
+    registry.wait_until_ready()
