@@ -81,6 +81,11 @@ class RecordingError(OCSError):
 class RecordingLibraryError(RecordingError, ImportError):
     """The library that writes and reads the housekeeping files is not installed."""
 
+    @classmethod
+    def because(cls, error: ImportError) -> "RecordingLibraryError":
+        """Return the error that says what is missing and how to get it."""
+        return error if isinstance(error, cls) else cls(f"Recorded files need so3g ({error}): pip install 'ocs[hk]'")
+
 
 class FeedError(OCSError):
     """A message cannot be published; the text names the feed, the field and the reason."""

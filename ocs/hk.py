@@ -167,7 +167,7 @@ def _library() -> tuple[Any, Callable[[Any], list[Any]]]:
         from so3g.hk import HKTranslator  # noqa: PLC0415 - slow to load
         from spt3g import core  # noqa: PLC0415 - slow to load
     except ImportError as error:
-        raise RecordingLibraryError(f"Reading .g3 files needs so3g ({error}): pip install 'ocs[hk]'") from error
+        raise RecordingLibraryError.because(error) from error
     return core, HKTranslator()
 
 

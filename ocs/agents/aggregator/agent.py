@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ocs import ocs_agent, site_config
 from ocs.agents.aggregator.files import check_folder
 from ocs.agents.aggregator.inbox import Inbox
-from ocs.errors import OCSError
+from ocs.errors import RecordingLibraryError
 
 if TYPE_CHECKING:
     from ocs.agents.aggregator.aggregator import Aggregator
@@ -156,8 +156,8 @@ def main(args: Sequence[str] | None = None) -> None:
     parsed = site_config.parse_args(agent_class="AggregatorAgent", parser=make_parser(), args=args)
     try:
         import ocs.agents.aggregator.frames  # noqa: F401, PLC0415 - slow to load: not for --help, but before data comes
-    except OCSError as error:
-        raise SystemExit(str(error)) from None
+    except ImportError as error:
+        raise SystemExit(str(RecordingLibraryError.because(error))) from None
     if trouble := check_folder(parsed.data_dir):
         raise SystemExit(trouble)
     agent, runner = ocs_agent.init_site_agent(parsed)

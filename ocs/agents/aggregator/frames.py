@@ -17,7 +17,7 @@ try:
     from so3g.hk import HKSessionHelper
     from spt3g import core
 except ImportError as error:
-    raise RecordingLibraryError(f"Recording needs so3g ({error}): pip install 'ocs[hk]'") from error
+    raise RecordingLibraryError.because(error) from error
 
 __all__ = [
     "DESCRIPTION",

@@ -177,7 +177,7 @@ def _raw_block(name: object, block: object) -> Iterator[RawBlock | Fault]:
         yield Fault("timestamps", _value_count(data), f"block {brief(name)}: timestamps is {brief(timestamps)}")
         return
     length = len(timestamps)
-    if not length:
+    if not length or not data:
         return
     if type(timestamps) is list and all(type(column) is list and len(column) == length for column in data.values()):
         yield RawBlock(name, timestamps, tuple(data), tuple(data.values()))

@@ -117,7 +117,7 @@ class Provider:
         if self.frame_start_time is None:
             return False
         full = self.size > MAX_FRAME_BYTES or len(self._buffers) > MAX_BLOCKS
-        return full or self._clock() - self.frame_start_time > self.frame_length
+        return full or self._clock() - self.frame_start_time >= self.frame_length
 
     def empty(self) -> bool:
         """Tell whether no sample is held."""
