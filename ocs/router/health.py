@@ -68,12 +68,15 @@ def answers_http(url: str, timeout: float = 1.0) -> int | None:
     Returns:
         The HTTP status code, or None where nothing that speaks HTTP answers.
     """
-    parts = urlsplit(url)
-    link = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
+    try:
+        parts = urlsplit(url)
+        link = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
+    except (ValueError, http.client.HTTPException):  # no URL at all
+        return None
     try:
         link.request("GET", parts.path or "/")
         return link.getresponse().status
-    except (OSError, http.client.HTTPException):
+    except (OSError, UnicodeError, http.client.HTTPException):  # UnicodeError: no host can have such a name
         return None
     finally:
         link.close()
@@ -101,6 +104,8 @@ def check(url: str, realm: str, timeout: float = 5.0) -> Health:
             answer = hello(link, realm)
     except _RefusedError as error:
         return Health(False, stage, str(error), time.monotonic() - started)
+    except UnicodeError:
+        return Health(False, stage, f"{url!r} is no URL of a router: no host can have such a name")
     except OSError as error:
         return Health(False, stage, _trouble(url, stage, error, timeout), time.monotonic() - started)
     return _verdict(url, realm, answer, time.monotonic() - started)

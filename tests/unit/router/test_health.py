@@ -106,9 +106,14 @@ def test_a_listener_that_never_stops_talking(listener):
     assert "length" in health.check(listener(behave), "realm").message
 
 
-@pytest.mark.parametrize("url", ["http://x:1/ws", "ws://", "nonsense", "ws://host:port/ws"])
+@pytest.mark.parametrize("url", ["http://x:1/ws", "ws://", "nonsense", "ws://host:port/ws", f"ws://{'x' * 70}:1/ws"])
 def test_a_url_that_is_none_is_an_answer_not_an_error(url):
     assert "no URL of a router" in health.check(url, "realm").message
+
+
+@pytest.mark.parametrize("url", ["", "http://host:port/", f"http://{'x' * 70}/", "http://a b/", "http://127.0.0.1:1/"])
+def test_a_page_that_cannot_be_asked_for_has_no_status(url):
+    assert health.answers_http(url) is None
 
 
 def test_the_missing_realm_is_named():
