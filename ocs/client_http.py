@@ -8,7 +8,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ocs.call_errors import CONNECTION_ERROR, REQUEST_ERROR, may_pass, own_error, remote_error
@@ -51,8 +51,6 @@ class ControlClient:
         url: the router's HTTP bridge.
         realm: the WAMP realm; the bridge has one of its own, so that this is for information only.
         timeout: the longest time that a call may take, in seconds, on top of a timeout that is an argument of the call.
-        clock: a steady clock, in seconds.
-        sleep: sleeps for so many seconds.
 
     Raises:
         ControlClientError: if the URL is not one.
@@ -65,15 +63,11 @@ class ControlClient:
         realm: str | None = None,
         *,
         timeout: float = DEFAULT_TIMEOUT,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self.agent_addr = agent_addr
         self.call_url = url
         self.realm = realm
         self.timeout = timeout
-        self._clock = clock
-        self._sleep = sleep
         self._process = os.getpid()
         self._idle: deque[HttpConnection] = deque()
         try:
@@ -106,7 +100,7 @@ class ControlClient:
         Raises:
             ControlClientError: if there is none.
         """
-        deadline = self._clock() + self.timeout + _patience_asked_for(kwargs)
+        deadline = time.monotonic() + self.timeout + _patience_asked_for(kwargs)
         payload: dict[str, Any] = {"procedure": procedure, "args": args, "kwargs": kwargs}
         status, body = self._exchange(_encode(payload), deadline, procedure, repeatable=_is_repeatable(args, kwargs))
         return _result(status, body, procedure, self.call_url)
@@ -175,17 +169,17 @@ class ControlClient:
         return reply
 
     def _wait(self, op_name: str, params: Any, timeout: float | None = None, **kw: Any) -> list[Any]:
-        patience = Patience(timeout, self._clock())
+        patience = Patience(timeout, time.monotonic())
         while True:
             try:
-                reply = self._request("wait", op_name, params, timeout=patience.slice(self._clock()), **kw)
+                reply = self._request("wait", op_name, params, timeout=patience.slice(time.monotonic()), **kw)
             except ControlClientError as error:
-                delay = patience.delay(self._clock()) if may_pass(error) else None
+                delay = patience.delay(time.monotonic()) if may_pass(error) else None
                 if delay is None:
                     raise
-                self._sleep(delay)
+                time.sleep(delay)
                 continue
-            final = patience.judge(reply, self._clock())
+            final = patience.judge(reply, time.monotonic())
             if final is not None:
                 return final
 
@@ -213,7 +207,7 @@ class ControlClient:
     def _kept_connection(self) -> HttpConnection | None:
         if self._process != os.getpid():  # a fork: the connections are the parent's
             self._process, self._idle = os.getpid(), deque()
-        now = self._clock()
+        now = time.monotonic()
         while True:
             try:
                 connection = self._idle.pop()

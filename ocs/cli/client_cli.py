@@ -79,7 +79,7 @@ def _make_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
         usage="%(prog)s [site options] COMMAND ...",
     )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, prog="ocs-client-cli")
 
     def add(name: str, summary: str, description: str | None = None) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=summary, description=description or summary, formatter_class=raw)
