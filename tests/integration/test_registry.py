@@ -71,13 +71,14 @@ def test_ends_on_sigint_with_0(registry):
 
 def test_comes_back_after_a_router_restart(own_router, make_site, run_agent):
     site = make_site(own_router)
-    site.add_instance("RegistryAgent", "registry").add_instance("FakeDataAgent", "fake-1")
+    patience = ["--crossbar-timeout", "60"]  # a router takes its time on a busy machine
+    site.add_instance("RegistryAgent", "registry", patience).add_instance("FakeDataAgent", "fake-1", patience)
     registry, fake = run_agent("registry", site=site), run_agent("fake-1", site=site)
     wait_for(lambda: fake.address in entries(registry))
     own_router.kill()
     own_router.start()
     restarted = time.time()
-    registry.wait_until_ready()
+    registry.wait_until_ready(60)
     wait_for(lambda: entries(registry)[fake.address]["last_updated"] > restarted + 1)
 
 
