@@ -16,6 +16,7 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from tests.harness.archive import envelope, files_of, frames_of, message, samples_in, scanned
+from tests.harness.examples import examples
 from tests.harness.waiting import wait_for
 from tests.harness.wamp import wamp_session
 
@@ -223,3 +224,14 @@ def test_fake_data_is_recorded_and_checkdata_finds_it(site, run_agent, start, fo
     assert sorted(faker["fields"]) == ["channel_00", "channel_01", "channel_02"]
     assert faker["samples"] >= 1
     assert faker["age"] < 60
+
+
+def test_the_example_of_its_page_runs(site, run_agent, folder, monkeypatch, capsys):
+    site.add_instance("AggregatorAgent", "aggregator", ["--data-dir", str(folder)])
+    run_agent("aggregator")
+    monkeypatch.setenv("OCS_CONFIG_DIR", str(site.directory))
+    (example,) = [code for what, code in examples("agents/aggregator.md") if what == "run with the agent"]
+    exec(example, {})
+
+    assert "current_file" in capsys.readouterr().out
+    assert len(files_of(folder)) == 1
