@@ -94,13 +94,18 @@ class RateWindow:
         self._forget(now)
         if self._began is None or not self._counts:
             return 0.0
-        # What comes first was gathered before it came, in a buffer of 1 s as most feeds have.
-        span = min(self._window, now - self._began + 1.0)
+        # A feed that sends once a second has by now sent for half a second more than lies between its messages.
+        young = now - self._began + 0.5
+        span = max(1.0, min(now - self._first_second(now), young))
         return sum(count for _, count in self._counts) / span
 
     def _forget(self, now: float) -> None:
-        while self._counts and self._counts[0][0] < math.floor(now - self._window) + 1:
+        while self._counts and self._counts[0][0] < self._first_second(now):
             self._counts.popleft()
+
+    def _first_second(self, now: float) -> int:
+        """Return the first whole second in the window."""
+        return math.floor(now - self._window) + 1
 
 
 @dataclass(slots=True)

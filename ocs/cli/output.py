@@ -33,7 +33,7 @@ def fail(message: str, code: int = 1) -> NoReturn:
 
 def _program_name() -> str:
     name = sys.argv[0].rsplit("/", 1)[-1]
-    return "ocs" if name in ("", "-c", "-m", "__main__.py") else name.removesuffix(".py")
+    return "ocs" if name in ("", "-c", "-m", "__main__.py", "main.py") else name.removesuffix(".py")
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:

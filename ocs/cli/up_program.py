@@ -183,7 +183,7 @@ def _hints(plan: SitePlan, folder: DataFolder) -> list[str]:
 
     site = shown_path(plan.client_site_file)
     hints = [
-        f"{plan.title} on {plan.host}; what agents print goes to {shown_path(folder.logs)}",
+        f"running {plan.title} on {plan.host}; what agents print goes to {shown_path(folder.logs)}",
         "from another terminal:",
         f"  {_program('ocs-client-cli')} scan --site-file {site}",
     ]

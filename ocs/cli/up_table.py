@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ocs.base import OpCode
 from ocs.cli.up_views import Printer
-from ocs.up.narrator import Narrator, summary_text
+from ocs.up.narrator import Narrator, recording_text, sums_text
 from ocs.up.rows import Health, Row, Summary, op_name
 
 __all__ = ["TableView", "render"]
@@ -65,10 +65,13 @@ class TableView:
         """Draw the table, and print above it what has gone wrong."""
         for row, text in self._narrator.changes(rows):
             self.note(f"{row.name}: {text}")
-        size = self._console.size
-        elapsed = time.monotonic() - self._began
-        self._frame = render(self._title, rows, summary, elapsed, size.width, size.height)
+        self._frame = self._frame_of(rows, summary)
         self._printer.post(self._draw, only_if_idle=True)
+
+    def _frame_of(self, rows: Sequence[Row], summary: Summary) -> RenderableType:
+        width, height = self._console.size
+        advice = "" if all(row.state == "down" for row in rows) and rows else "Ctrl-C ends all"
+        return render(self._title, rows, summary, time.monotonic() - self._began, width, height, advice)
 
     def note(self, text: str) -> None:
         """Print a line above the table."""
@@ -88,7 +91,13 @@ class TableView:
 
 
 def render(
-    title: str, rows: Sequence[Row], summary: Summary, elapsed: float, width: int, height: int
+    title: str,
+    rows: Sequence[Row],
+    summary: Summary,
+    elapsed: float,
+    width: int,
+    height: int,
+    advice: str = "",
 ) -> RenderableType:
     """Return one frame.
 
@@ -99,6 +108,7 @@ def render(
         elapsed: time since the start, in seconds.
         width: of the terminal, in columns.
         height: of the terminal, in lines.
+        advice: what the user may do.
     """
     wide = width >= _WIDE
     shown, hidden = _fit(rows, max(1, height - _AROUND))
@@ -115,7 +125,7 @@ def render(
     for row in shown:
         table.add_row(*_cells(row, wide=wide))
     more = [Text(f"… and {hidden} more; a taller window shows them", style="dim")] if hidden else []
-    return Group(_line(Text(title, style="bold"), _elapsed(elapsed)), table, *more, *_foot(summary))
+    return Group(_line(Text(title, style="bold"), _elapsed(elapsed)), table, *more, *_foot(summary, advice))
 
 
 def _fit(rows: Sequence[Row], room: int) -> tuple[Sequence[Row], int]:
@@ -184,6 +194,6 @@ def _line(left: Text, right: Text) -> Table:
     return line
 
 
-def _foot(summary: Summary) -> list[Text]:
-    text = Text(summary_text(summary), no_wrap=True, overflow="ellipsis")
-    return [Text(), text, Text("Ctrl-C ends all of it", style="dim", no_wrap=True, overflow="ellipsis")]
+def _foot(summary: Summary, advice: str) -> list[RenderableType]:
+    recording = Text(recording_text(summary), no_wrap=True, overflow="ellipsis")
+    return [Text(), _line(Text(sums_text(summary)), Text(advice, style="dim")), recording]

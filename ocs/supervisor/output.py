@@ -139,9 +139,9 @@ class ChildOutput:
             self._flush(self._log)
 
     def note(self, text: str) -> None:
-        """Put a line of our own into the log file, not among the child's last lines."""
+        """Put a line of our own into the log file, indented to be told from the child's; it is none of its last lines."""
         if self._log is not None:
-            self._waiting.append(f"--- {text}\n".encode())
+            self._waiting.append(f"  --- {text}\n".encode())
             if not self._writing:
                 self._flush(self._log)
 

@@ -22,6 +22,7 @@ class Child:
 
     command: Command
     output: ChildOutput
+    policy: Policy = field(default_factory=Policy)
     state: ChildState = field(default_factory=ChildState)
     process: ChildProcess | None = None
     timer: DelayedCall | None = None
@@ -49,7 +50,7 @@ class Supervisor:
 
     Args:
         reactor: spawns, keeps the time and lends threads.
-        policy: how patient to be.
+        policy: how patient to be with children that are given none of their own.
         on_change: called with a child whenever its phase or its target has changed.
     """
 
@@ -64,8 +65,12 @@ class Supervisor:
         self._on_change = on_change or (lambda _child: None)
         self._waiters: list[tuple[list[Child], Deferred[None]]] = []
 
-    def add(self, command: Command) -> Child:
+    def add(self, command: Command, policy: Policy | None = None) -> Child:
         """Take a child under supervision; it stays down until it is wanted up.
+
+        Args:
+            command: how it is started.
+            policy: how patient to be with it; None: as with all.
 
         Raises:
             ValueError: there is one of that name already.
@@ -73,7 +78,7 @@ class Supervisor:
         if command.name in self.children:
             raise ValueError(f"{command.name} is supervised already")
         log = LogFile(command.log_file) if command.log_file else None
-        child = Child(command, ChildOutput(self._reactor, log))
+        child = Child(command, ChildOutput(self._reactor, log), policy or self._policy)
         self.children[command.name] = child
         return child
 
@@ -112,7 +117,7 @@ class Supervisor:
 
     def _dispatch(self, child: Child, event: Event | Exit) -> None:
         before = child.state
-        child.state, actions = step(before, event, self._reactor.seconds(), self._policy)
+        child.state, actions = step(before, event, self._reactor.seconds(), child.policy)
         self._set_timer(child)
         for action in actions:
             self._act(child, action)

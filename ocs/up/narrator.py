@@ -6,7 +6,7 @@ from pathlib import Path
 from ocs.up.folder import shown_path
 from ocs.up.rows import Row, Summary, op_name
 
-__all__ = ["Narrator", "operations_text", "size_text", "summary_text"]
+__all__ = ["Narrator", "operations_text", "recording_text", "size_text", "summary_text", "sums_text"]
 
 
 class Narrator:
@@ -32,7 +32,7 @@ class Narrator:
             lines.append(f"{row.last_exit}; started again at once")
         elif before is None or before.state != row.state:
             lines.append(_state_text(row))
-        if before and row.state == "up" and before.operations != row.operations:
+        elif row.state == "up" and before.operations != row.operations:
             lines.append(operations_text(row) or "idle")
         return [line for line in lines if line] if not self._brief else self._trouble_only(before, row, lines)
 
@@ -49,9 +49,12 @@ def _state_text(row: Row) -> str:
         again = f", restart {row.restarts}" if row.restarts else ""
         return f"starting (process {row.pid}{again})"
     if row.state == "waiting":
-        return f"{row.trouble}; starts again in {row.due_in or 0:.0f} s"
+        said = f"; it last said: {row.last_words}" if row.last_words else ""
+        return f"{row.last_exit}, starts again in {row.due_in or 0:.0f} s{said}"
     if row.state == "silent":
         return "no heartbeat for 5 s, though its process is there"
+    if row.state == "no router":
+        return "waits for the router"
     if row.state == "down" and row.last_exit:
         return f"down ({row.last_exit})"
     operations = operations_text(row) if row.state == "up" else ""
@@ -75,11 +78,16 @@ def size_text(size: int) -> str:
 
 def summary_text(summary: Summary) -> str:
     """Return the sums in one line."""
-    parts = [
-        f"{summary.up} of {summary.agents} agents up",
-        f"{summary.samples_per_s:.1f} samples/s",
-        f"{summary.samples} samples",
-    ]
-    if summary.recording.file:
-        parts.append(f"recording {shown_path(Path(summary.recording.file))} ({size_text(summary.recording.size)})")
-    return ", ".join(parts)
+    return ", ".join(part for part in (sums_text(summary), recording_text(summary)) if part)
+
+
+def sums_text(summary: Summary) -> str:
+    """Return the sums over the agents."""
+    up = f"{summary.up} of {summary.agents} agents up"
+    return f"{up}, {summary.samples_per_s:,.1f} samples/s, {summary.samples:,} samples"
+
+
+def recording_text(summary: Summary) -> str:
+    """Return what is being recorded, or an empty string."""
+    file = summary.recording.file
+    return f"recording {shown_path(Path(file))} ({size_text(summary.recording.size)})" if file else ""

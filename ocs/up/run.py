@@ -14,7 +14,7 @@ from twisted.internet.threads import deferToThreadPool
 
 from ocs.errors import OCSError, RouterError
 from ocs.router.config import crossbar_config, listening_address
-from ocs.router.process import clear_leftovers, raise_open_files, router_command
+from ocs.router.process import clear_leftovers, last_words, raise_open_files, router_command
 from ocs.supervisor import Child, Command, Event, Ledger, Phase, Policy, Supervisor
 from ocs.up.folder import DataFolder
 from ocs.up.hub import Choice
@@ -26,6 +26,9 @@ __all__ = ["SiteRun", "newest_file"]
 
 _ROUTER_TIMEOUT = 60.0
 """How long a router may take to start, in seconds; crossbar takes three on an idle machine."""
+
+_ROUTER_POLICY = Policy(first_delay=0.2)
+"""All agents wait for the router, and each only so long: it does not wait itself before it starts again."""
 
 _READY_INTERVAL = 0.1
 """How often it is asked whether the router is ready, in seconds."""
@@ -89,8 +92,10 @@ class SiteRun:
 
     def rows(self) -> list[Row]:
         """Return how everything does now."""
-        now = self._reactor.seconds()
-        return rows_of(self.supervisor.children.values(), self._classes, self._observer.monitor.agents(now), now)
+        now, linked = self._reactor.seconds(), self._observer.joined
+        return rows_of(
+            self.supervisor.children.values(), self._classes, self._observer.monitor.agents(now), now, linked=linked
+        )
 
     def summary(self) -> Summary:
         """Return the sums, and the newest recorded file as of a moment ago."""
@@ -106,9 +111,9 @@ class SiteRun:
 
     async def _start_router(self) -> None:
         how = router_command(self._folder.router)
-        child = self.supervisor.add(
-            Command(ROUTER, how.argv, how.env, self._folder.router, self._folder.logs / f"{ROUTER}.log")
-        )
+        log_file = self._folder.logs / f"{ROUTER}.log"
+        command = Command(ROUTER, how.argv, how.env, self._folder.router, log_file)
+        child = self.supervisor.add(command, _ROUTER_POLICY)
         self.supervisor.tell(ROUTER, Event.WISH_UP)
         await self._until_ready(child)
 
@@ -147,8 +152,7 @@ class SiteRun:
 
     def _router_changed(self, child: Child) -> None:
         if child.state.phase is Phase.WAITING and child.state.starts == 1 and not child.ready:
-            end, words = child.state.last_exit, child.output.tail.last_line()
-            self._give_up(RouterError(f"the router did not start ({end}): {words or 'it said nothing'}"))
+            ensureDeferred(self._explain_end(child)).addErrback(self._failed)
         elif child.state.phase is Phase.WAITING:
             deferToThreadPool(
                 self._reactor, self._reactor.getThreadPool(), clear_leftovers, self._folder.router
@@ -157,6 +161,12 @@ class SiteRun:
             raise_open_files(child.pid)
         if child.state.phase is Phase.UP and child.state.starts > 1:
             ensureDeferred(self._until_ready(child)).addErrback(lambda _failure: None)
+
+    async def _explain_end(self, child: Child) -> None:
+        end, log = child.state.last_exit, self._log_of(child)
+        await child.output.drained()
+        words = await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), last_words, log)
+        raise RouterError(f"the router did not start ({end}): {words}; all it said is in {log}")
 
     def _failed(self, failure: Any) -> None:
         if failure.check(CancelledError):
@@ -169,8 +179,8 @@ class SiteRun:
             self._stopping = True
             self._on_failure(error)
 
-    def _log_of(self, child: Child) -> str:
-        return str(child.command.log_file)
+    def _log_of(self, child: Child) -> Path:
+        return child.command.log_file or self._folder.logs
 
     def _look_at_recording(self) -> None:
         """Look in a thread, one look at a time, what the newest file is."""

@@ -64,14 +64,25 @@ def test_the_rate_is_that_of_the_samples():
     for second in range(31):
         monitor.feed([{"temps": block(10, a=1.0, b=2.0)}, envelope()], float(second))
     view = monitor.agents(30.5)[0]
-    assert view.samples_per_s == pytest.approx(10.0)
+    assert view.samples_per_s == pytest.approx(10.0, rel=0.06)
     assert view.samples == 310
+
+
+@pytest.mark.parametrize("age", [0.0, 1.3, 2.0, 5.7, 9.9, 10.1, 15.4, 60.0])
+def test_the_rate_is_right_from_the_first_seconds_on(age):
+    """Messages of one second's samples each: never off by more than one of them."""
+    monitor = SiteMonitor()
+    for second in range(100):
+        if second <= age:
+            monitor.feed([{"temps": block(50)}, envelope()], 1000.3 + second)
+    view = monitor.agents(1000.3 + age)[0]
+    assert abs(view.samples_per_s - 50.0) <= 50.0 / max(1.0, min(age, 9.0))
 
 
 def test_the_rate_falls_to_nothing_when_data_stop():
     monitor = SiteMonitor()
     monitor.feed([{"temps": block(100)}, envelope()], 0.0)
-    assert monitor.agents(4.0)[0].samples_per_s == pytest.approx(20.0)
+    assert monitor.agents(4.5)[0].samples_per_s == pytest.approx(20.0)
     assert monitor.agents(30.0)[0].samples_per_s == 0.0
 
 

@@ -270,6 +270,15 @@ async def test_a_log_that_cannot_be_written_stops_nothing(watcher):
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_child_may_have_a_patience_of_its_own(watcher):
+    command = Command("eager", (sys.executable, "-c", "pass"))
+    child = watcher.supervisor.add(command, Policy(first_delay=50.0, longest_delay=50.0))
+    watcher.supervisor.tell("eager", Event.WISH_UP)
+    await watcher.is_in(child, Phase.WAITING)
+    assert child.state.due - reactor.seconds() > 45.0
+
+
+@pytest_twisted.ensureDeferred
 async def test_stopping_nothing_is_done_at_once():
     await Supervisor(reactor).stop()
 

@@ -1,0 +1,334 @@
+"""`ocs up` as a user runs it: a real router, real agents, and nothing left behind."""
+
+import fcntl
+import json
+import os
+import pty
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import termios
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+OCS = (sys.executable, "-m", "ocs.cli.main")
+pytestmark = pytest.mark.slow
+
+
+class Up:
+    """A running `ocs up --json`."""
+
+    def __init__(self, tmp_path, *words, env=None, data_dir=None):
+        self.data_dir = data_dir or tmp_path / "ocs data"
+        self.errors = (tmp_path / "stderr").open("w+")
+        self.events = []
+        argv = [*OCS, "up", "--data-dir", str(self.data_dir), "--interval", "1", "--json", *words]
+        self.process = subprocess.Popen(
+            argv, stdout=subprocess.PIPE, stderr=self.errors, cwd=tmp_path, env={**os.environ, **(env or {})}
+        )
+
+    def until(self, wanted, seconds=60.0):
+        """Read events until one satisfies ``wanted``; return it."""
+        deadline = time.monotonic() + seconds
+        os.set_blocking(self.process.stdout.fileno(), False)
+        while time.monotonic() < deadline:
+            line = self.process.stdout.readline()
+            if line:
+                self.events.append(json.loads(line))
+                if wanted(self.events[-1]):
+                    return self.events[-1]
+            else:
+                assert self.process.poll() is None, f"ended: {self.stderr()} {self.events[-3:]}"
+                time.sleep(0.02)
+        raise AssertionError(f"in vain; last events {self.events[-5:]}")
+
+    def until_all_up(self):
+        return self.until(lambda event: event["event"] == "summary" and event["up"] == event["agents"] >= 1)
+
+    def until_change(self, name, state):
+        return self.until(lambda e: e["event"] == "change" and e["name"] == name and e["state"] == state)
+
+    def pids(self):
+        entries = json.loads((self.data_dir / "processes.json").read_text())
+        return {entry["name"]: entry["pid"] for entry in entries}
+
+    def family(self):
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def stderr(self):
+        self.errors.seek(0)
+        return self.errors.read()
+
+    def wait(self, seconds=30.0):
+        os.set_blocking(self.process.stdout.fileno(), True)
+        rest, _ = self.process.communicate(timeout=seconds)
+        self.events += [json.loads(line) for line in rest.splitlines()]
+        return self.process.returncode
+
+
+@pytest.fixture
+def up(tmp_path):
+    started = []
+
+    def start(*words, **kwargs):
+        started.append(Up(tmp_path, *words, **kwargs))
+        return started[-1]
+
+    yield start
+    for each in started:
+        family = each.family() if each.process.poll() is None else []
+        for process in [each.process, *family]:
+            with suppress(psutil.NoSuchProcess, ProcessLookupError):
+                process.kill()
+        each.process.wait()
+        each.process.stdout.close()
+        each.errors.close()
+
+
+def alive(processes):
+    return [process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+
+
+def ocs_up(tmp_path, *words, env=None, timeout=60.0):
+    argv = [*OCS, "up", *words]
+    return subprocess.run(
+        argv,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        cwd=tmp_path,
+        env={**os.environ, **(env or {})},
+        check=False,
+    )
+
+
+def write_site(tmp_path, port, *instances):
+    hub = {
+        "wamp_server": f"ws://127.0.0.1:{port}/ws",
+        "wamp_http": f"http://127.0.0.1:{port}/call",
+        "wamp_realm": "test_realm",
+        "address_root": "observatory",
+    }
+    path = tmp_path / "site.yaml"
+    path.write_text(yaml.safe_dump({"hub": hub, "hosts": {"localhost": {"agent-instances": list(instances)}}}))
+    return path
+
+
+FAKE = {"agent-class": "FakeDataAgent", "instance-id": "fake-1", "arguments": ["--mode", "acq"]}
+
+
+def test_the_demonstration_site_records_and_ends_by_itself(up):
+    """The main job: everything comes up, data flow into a file, nothing is left."""
+    running = up("--port", "auto", "--duration", "20")
+    summary = running.until_all_up()
+    assert {row["name"] for row in summary["rows"]} > {"router", "registry", "aggregator", "fake-1", "fake-2"}
+    family = running.family()
+    recording = running.until(lambda event: event["event"] == "summary" and event["recording"]["size"] > 10_000)
+    assert recording["samples_per_s"] > 30.0
+    assert running.wait() == 0
+    assert alive(family) == []
+    assert list((running.data_dir / "hk").glob("*/*.g3"))
+    assert {path.name for path in (running.data_dir / "logs").iterdir()} >= {"fake-1.log", "router.log"}
+    assert running.stderr() == ""
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_everything(up, signum):
+    running = up("--port", "auto")
+    running.until_all_up()
+    family = running.family()
+    assert len(family) >= 6
+    running.process.send_signal(signum)
+    assert running.wait(15.0) == 0
+    assert alive(family) == []
+
+
+def test_a_signal_during_the_start_ends_everything(up):
+    running = up("--port", "auto")
+    running.until_change("router", "starting")
+    family = running.family()
+    running.process.send_signal(signal.SIGINT)
+    assert running.wait(20.0) == 0
+    assert alive(family) == []
+
+
+def test_a_killed_agent_is_started_again(up):
+    running = up("--port", "auto")
+    running.until_all_up()
+    first = running.pids()["fake-1"]
+    os.kill(first, signal.SIGKILL)
+    waiting = running.until_change("fake-1", "waiting")
+    assert waiting["last_exit"] == "killed by SIGKILL"
+    again = running.until_change("fake-1", "up")
+    assert (again["restarts"], again["pid"] != first) == (1, True)
+
+
+def test_a_killed_router_is_started_again_and_the_agents_come_back(up):
+    running = up("--port", "auto")
+    running.until_all_up()
+    os.kill(running.pids()["router"], signal.SIGKILL)
+    running.until_change("router", "waiting")
+    running.until_change("router", "up")
+    running.until_all_up()
+
+
+def test_what_a_killed_run_left_is_ended_by_the_next(up):
+    first = up("--port", "auto")
+    first.until_all_up()
+    family = first.family()
+    first.process.kill()
+    first.process.wait()
+    assert alive(family)
+    second = up("--port", "auto", "--duration", "1", data_dir=first.data_dir)
+    assert second.wait(60.0) == 0
+    assert alive(family) == []
+    assert "earlier run" in str(second.events[0]["hints"])
+
+
+def test_a_site_whose_router_runs_uses_it(up, tmp_path, router):
+    running = up("--site-file", str(write_site(tmp_path, router.port, FAKE)))
+    summary = running.until_all_up()
+    assert "router" not in {row["name"] for row in summary["rows"]}
+    assert "using the router" in str(running.events[0]["hints"])
+    running.process.send_signal(signal.SIGINT)
+    assert running.wait() == 0
+    assert router.is_alive
+
+
+def test_other_port_agents_and_clients_find_the_router(up, tmp_path, router):
+    """The site's own port is taken: agents are told the other on the command line, clients by a file."""
+    running = up("--site-file", str(write_site(tmp_path, router.port, FAKE)), "--port", "auto")
+    running.until_all_up()
+    told = yaml.safe_load(Path(running.events[0]["site_file"]).read_text())
+    assert told["hub"]["wamp_server"] == running.events[0]["wamp_server"] != router.ws_url
+
+
+def test_an_agent_that_fails_shows_its_last_words_and_the_rest_runs(up, tmp_path, router):
+    bad = {**FAKE, "instance-id": "bad", "arguments": ["--no-such-option"]}
+    running = up("--site-file", str(write_site(tmp_path, router.port, FAKE, bad)))
+    waiting = running.until_change("bad", "waiting")
+    assert "--no-such-option" in waiting["text"]
+    running.until_change("fake-1", "up")
+
+
+class TestMistakes:
+    """One line on standard error, an exit code, nothing left running."""
+
+    def check(self, done, *words):
+        assert done.returncode not in (0, None)
+        lines = done.stderr.splitlines()
+        assert len(lines) == 1, done.stderr
+        assert all(word in lines[0] for word in words), lines[0]
+        assert "Traceback" not in done.stdout + done.stderr
+
+    def test_unknown_site_file(self, tmp_path):
+        self.check(ocs_up(tmp_path, "--site-file", "nowhere.yaml"), "nowhere.yaml")
+        assert not (tmp_path / "ocs-data").exists()
+
+    def test_broken_site_file(self, tmp_path):
+        (tmp_path / "bad.yaml").write_text("hub: [\n")
+        self.check(ocs_up(tmp_path, "--site-file", "bad.yaml"), "bad.yaml:")
+
+    def test_unknown_host(self, tmp_path):
+        path = write_site(tmp_path, 1, FAKE)
+        path.write_text(path.read_text().replace("localhost", "elsewhere"))
+        self.check(ocs_up(tmp_path, "--site-file", str(path), "--site-host", "here"), "here", "elsewhere")
+
+    def test_busy_port(self, tmp_path):
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+            port = listener.getsockname()[1]
+            self.check(ocs_up(tmp_path, "--site-file", str(write_site(tmp_path, port, FAKE))), str(port), "--port")
+
+    def test_no_permission_on_the_data_folder(self, tmp_path):
+        (tmp_path / "file").write_text("")
+        self.check(ocs_up(tmp_path, "--data-dir", "file/data"), "file", "--data-dir")
+
+    def test_a_folder_in_use(self, tmp_path, up, router):
+        running = up("--site-file", str(write_site(tmp_path, router.port, FAKE)))
+        running.until_all_up()
+        again = ocs_up(tmp_path, "--data-dir", str(running.data_dir))
+        self.check(again, f"pid {running.process.pid}", "--data-dir")
+
+    def test_unknown_class(self, tmp_path, router):
+        path = write_site(tmp_path, router.port, {"agent-class": "NoSuchAgent", "instance-id": "x"})
+        self.check(ocs_up(tmp_path, "--site-file", str(path)), "NoSuchAgent", "x")
+
+    def test_no_router_where_none_is_to_be_started(self, tmp_path):
+        self.check(ocs_up(tmp_path, "--no-router", "--site-file", str(write_site(tmp_path, 1, FAKE))), "--no-router")
+
+    @pytest.mark.parametrize("words", [["--port", "70000"], ["--port", "x"], ["--duration", "-1"], ["--nonsense"]])
+    def test_wrong_options(self, tmp_path, words):
+        done = ocs_up(tmp_path, *words)
+        self.check(done, words[0], "--help")
+        assert done.returncode == 2
+
+    def test_a_router_that_does_not_start(self, tmp_path):
+        """Its program is there and fails."""
+        folder = tmp_path / "bin"
+        folder.mkdir()
+        program = folder / "crossbar"
+        program.write_text("#!/bin/sh\necho the licence has run out; exit 3\n")
+        program.chmod(0o755)
+        script = f"""
+import sys
+sys.executable = {str(folder / "python")!r}
+from ocs.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+        argv = [sys.executable, "-c", script, "up", "--port", "auto"]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False)
+        self.check(done, "exit code 3", "the licence has run out")
+
+
+def test_nobody_reads_any_more(tmp_path, router):
+    """As in `ocs up | head`: everything is ended."""
+    argv = [*OCS, "up", "--site-file", str(write_site(tmp_path, router.port, FAKE)), "--interval", "0.5"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, cwd=tmp_path) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(30.0) == 141
+
+
+def read_terminal(fd, until, seconds=40.0):
+    """Read from a terminal until ``until`` is in what was written."""
+    text, deadline = "", time.monotonic() + seconds
+    os.set_blocking(fd, False)
+    while until not in text:
+        assert time.monotonic() < deadline, text[-2000:]
+        try:
+            text += os.read(fd, 65536).decode(errors="replace")
+        except BlockingIOError:
+            time.sleep(0.05)
+        except OSError:
+            break  # the program has ended
+    return text
+
+
+def test_a_terminal_shows_a_live_table_and_ctrl_c_ends_it(tmp_path, router):
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    argv = [*OCS, "up", "--site-file", str(write_site(tmp_path, router.port, FAKE))]
+    env = {**os.environ, "TERM": "xterm-256color"}
+    process = subprocess.Popen(argv, stdin=theirs, stdout=theirs, stderr=theirs, cwd=tmp_path, env=env, process_group=0)
+    os.close(theirs)
+    try:
+        text = read_terminal(ours, "1 of 1 agents up")
+        for words in ("fake-1", "samples/s", "last message", "Ctrl-C ends all"):
+            assert words in text
+        process.send_signal(signal.SIGINT)
+        text = read_terminal(ours, "\x1b[?25h")
+        assert "down" in text
+        assert process.wait(20.0) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
