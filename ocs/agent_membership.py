@@ -1,17 +1,20 @@
 """What an agent holds in the realm, and takes up again after every reconnect: its address and its subscriptions."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any
 
 from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred, succeed
 from twisted.internet.task import deferLater
 
-from ocs.lean_autobahn import ApplicationError, SubscribeOptions, TransportLost
+from ocs.lean_autobahn import ApplicationError, RegisterOptions, SubscribeOptions, TransportLost
 
 __all__ = ["Membership", "Subscription"]
 
 _REGISTER_EVERY = 1.0
+_REMEMBERED = 100
+"""How many of our earlier WAMP sessions we know again."""
 _COMPLAIN_EVERY = 30.0
 
 Handler = Callable[..., Any]
@@ -34,7 +37,8 @@ class Membership:
         self._wanted: list[Subscription] = []
         self._agent = agent
         self._subscribe = subscribe
-        self._previous: int | None = None
+        self._earlier: deque[int] = deque(maxlen=_REMEMBERED)
+        self._subscribed: int | None = None
 
     @property
     def hears_everybody(self) -> bool:
@@ -49,7 +53,9 @@ class Membership:
             return succeed(False)
         self.topics.add(topic)
         self._wanted.append(wanted)
-        return self._subscribe_now(wanted) if self._agent.realm_joined else succeed(None)
+        # Before the round over all subscriptions of a new connection has begun, that round will make this one.
+        now = self._subscribed is not None and self._agent.is_current(self._subscribed)
+        return self._subscribe_now(wanted) if now else succeed(None)
 
     @inlineCallbacks
     def subscribe_all(self, session: int, others: list[Subscription]) -> Steps:
@@ -59,6 +65,7 @@ class Membership:
             session: the WAMP session; what it no longer is ends the work.
             others: subscriptions beside the wanted ones.
         """
+        self._subscribed = session
         for wanted in [*others, *self._wanted]:
             if self._agent.is_current(session):
                 yield self._subscribe_now(wanted)
@@ -78,8 +85,8 @@ class Membership:
     def take_address(self, session: int, procedures: dict[str, Handler]) -> Steps:
         """Register the agent's procedures as soon as they are free.
 
-        After a half-open connection the router may still hold them for our own earlier session: it is asked to drop it,
-        and will do so by itself in time. A second agent of the same name waits here for the first to end.
+        After a half-open connection the router may still hold them for our own earlier session: they are taken over.
+        A second agent of the same name waits here for the first to end.
 
         Args:
             session: the WAMP session.
@@ -88,27 +95,26 @@ class Membership:
         Returns:
             A Deferred of whether this session still lives, with the address taken.
         """
-        earlier, self._previous = self._previous, session
         complained = float("-inf")
         while self._agent.is_current(session):
-            refusal = yield self._register(procedures)
+            ours = yield self._held_by_us(procedures)
+            refusal = yield self._register(procedures, RegisterOptions(force_reregister=True) if ours else None)
             if refusal is None:
+                self._earlier.append(session)
                 return self._agent.is_current(session)
             if time.monotonic() - complained > _COMPLAIN_EVERY:
                 complained = time.monotonic()
                 self._agent.log.warn("{why}; trying again", why=self._why(refusal))
-            if earlier is not None:
-                yield self._drop(earlier)
             yield deferLater(self._agent.reactor, _REGISTER_EVERY, lambda: None)
         return False
 
     @inlineCallbacks
-    def _register(self, procedures: dict[str, Handler]) -> Steps:
+    def _register(self, procedures: dict[str, Handler], options: RegisterOptions | None) -> Steps:
         """Register all procedures, or none; return the error, or None."""
         taken = []
         for address, function in procedures.items():
             try:
-                taken.append((yield self._agent.register(function, address)))
+                taken.append((yield self._agent.register(function, address, options)))
             except (ApplicationError, TransportLost) as error:
                 yield self._give_back(taken)
                 return error
@@ -123,11 +129,18 @@ class Membership:
                 self._agent.log.debug("cannot give {procedure} back: {why}", procedure=registration, why=error)
 
     @inlineCallbacks
-    def _drop(self, earlier: int) -> Steps:
+    def _held_by_us(self, procedures: dict[str, Handler]) -> Steps:
+        """Ask the router whether only our own earlier sessions hold the procedures; False where it does not say."""
+        holders: set[int] = set()
         try:
-            yield self._agent.call("wamp.session.kill", earlier, reason="ocs.replaced_by_new_connection")
+            for address in procedures if self._earlier else ():
+                registration = yield self._agent.call("wamp.registration.match", address)
+                if registration is not None:
+                    holders.update((yield self._agent.call("wamp.registration.list_callees", registration)))
         except (ApplicationError, TransportLost) as error:
-            self._agent.log.debug("cannot drop the earlier connection: {why}", why=error)
+            self._agent.log.debug("cannot ask who holds the address: {why}", why=error)
+            return False
+        return bool(holders) and holders <= set(self._earlier)
 
     def _why(self, refusal: Exception) -> str:
         address = self._agent.agent_address

@@ -8,11 +8,13 @@ from ocs.errors import FeedKeyError, FeedTypeError, FeedValueError
 from ocs.field_names import verify_data_field_string
 from ocs.plain import INT_MAX, INT_MIN, kind_name
 
-__all__ = ["all_fit", "check_name", "checked_columns", "float_columns", "unfit_kinds"]
+__all__ = ["all_fit", "check_block", "checked_columns", "float_columns", "unfit_kinds"]
 
 _SCALARS = frozenset((float, int, str, bool))
-_STRING_LIMIT = 900_000
-"""Longest text in a sample, in bytes: with its envelope it still fits a message."""
+_SAMPLE_LIMIT = 900_000
+"""Largest sample, in bytes: with its envelope it still fits a message."""
+_FIELD_OVERHEAD = 13
+"""What a field of a sample takes beside its name, in bytes: a float64 and the heads of name, column and value."""
 
 
 def _kinds(values: Iterable[Any]) -> set[type]:
@@ -23,7 +25,25 @@ def _numpy(value: Any) -> bool:
     return hasattr(value, "dtype") and hasattr(value, "tolist")
 
 
-def check_name(key: Any, feed_name: str) -> None:
+def check_block(name: str, keys: Iterable[Any], feed_name: str) -> None:
+    """Refuse a new block that recorders cannot use, or whose every sample is larger than a message.
+
+    Raises:
+        FeedError: one of its kinds, naming the feed and the field.
+    """
+    _check_unicode(name, "block_name", feed_name)
+    size = 0
+    for key in keys:
+        _check_name(key, feed_name)
+        size += len(key) + _FIELD_OVERHEAD
+    if size > _SAMPLE_LIMIT:
+        raise FeedValueError(
+            f"feed {feed_name}: a sample of block {name[:80]} takes {size:,} bytes or more, with its field names; a"
+            f" message takes {_SAMPLE_LIMIT:,}. Use several blocks."
+        )
+
+
+def _check_name(key: Any, feed_name: str) -> None:
     """Refuse a field name that recorders cannot use."""
     if not isinstance(key, str):
         raise FeedTypeError(f"feed {feed_name}: field name {key!r} is a {kind_name(key)}, not text.")
@@ -58,6 +78,7 @@ def checked_columns(message: Any, feed: str) -> tuple[str, list[float], dict[str
             raise FeedValueError(
                 f"feed {feed}: field {key} of block {name} has {len(column)} values for {len(times)} timestamps."
             )
+    _check_samples(checked, feed, name)
     return name, times, checked
 
 
@@ -115,10 +136,30 @@ def _check_text(column: list[Any], key: str, feed: str) -> None:
     for value in column:
         if type(value) is not str:
             continue
-        if len(value) * 4 > _STRING_LIMIT and len(value.encode("utf-8", "replace")) > _STRING_LIMIT:
-            raise FeedValueError(f"feed {feed}: field {key} holds a text of more than {_STRING_LIMIT:,} bytes.")
+        if len(value) * 4 > _SAMPLE_LIMIT and _size(value) > _SAMPLE_LIMIT:
+            raise FeedValueError(f"feed {feed}: field {key} holds a text of more than {_SAMPLE_LIMIT:,} bytes.")
         if not value.isascii():
             _check_unicode(value, key, feed)
+
+
+def _size(value: Any) -> int:
+    return len(value.encode("utf-8", "replace")) if isinstance(value, str) else 0
+
+
+def _check_samples(columns: Mapping[str, list[Any]], feed: str, block: str) -> None:
+    """Refuse a sample whose texts are too large together, though none of them is alone."""
+    longest = {
+        key: max((len(value) for value in column if type(value) is str), default=0) for key, column in columns.items()
+    }
+    if sum(longest.values()) * 4 <= _SAMPLE_LIMIT:
+        return
+    for sample in zip(*(columns[key] for key, length in longest.items() if length), strict=True):
+        size = sum(map(_size, sample))
+        if size > _SAMPLE_LIMIT:
+            raise FeedValueError(
+                f"feed {feed}: the texts of a sample of block {block[:80]} take {size:,} bytes; a message takes"
+                f" {_SAMPLE_LIMIT:,}."
+            )
 
 
 def _check_unicode(value: str, key: str, feed: str) -> None:
@@ -186,9 +227,16 @@ def float_columns(message: Any, least: int) -> FloatColumns | None:
     count = len(times)
     if count * (len(data) + 1) < least or not all(_float_sequence(v) and len(v) == count for v in data.values()):
         return None
-    if not math.isfinite(sum(times)) or not all(isinstance(key, str) for key in data):
+    if not _finite(times) or not all(isinstance(key, str) for key in data):
         return None
     return name, times, data
+
+
+def _finite(times: Sequence[float]) -> bool:
+    try:
+        return math.isfinite(sum(times))
+    except TypeError:  # not only floats: the closer look will say which
+        return False
 
 
 _MANY = {"block_name", "timestamps", "data"}

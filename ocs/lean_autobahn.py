@@ -32,7 +32,7 @@ with _without("bjdata", "autobahn.flatbuffers"):
     from autobahn.twisted.wamp import ApplicationSession
     from autobahn.twisted.websocket import WampWebSocketClientFactory, WampWebSocketClientProtocol
     from autobahn.wamp.exception import ApplicationError, SerializationError, TransportLost
-    from autobahn.wamp.message import Message
+    from autobahn.wamp.message import Error, Invocation, Message, Yield
     from autobahn.wamp.serializer import (
         CBORSerializer,
         JsonSerializer,
@@ -40,7 +40,7 @@ with _without("bjdata", "autobahn.flatbuffers"):
         MsgPackSerializer,
         Serializer,
     )
-    from autobahn.wamp.types import CloseDetails, ComponentConfig, SessionDetails, SubscribeOptions
+    from autobahn.wamp.types import CloseDetails, ComponentConfig, RegisterOptions, SessionDetails, SubscribeOptions
 
 __all__ = [
     "ApplicationError",
@@ -48,10 +48,13 @@ __all__ = [
     "CBORSerializer",
     "CloseDetails",
     "ComponentConfig",
+    "Error",
+    "Invocation",
     "JsonSerializer",
     "Message",
     "MsgPackObjectSerializer",
     "MsgPackSerializer",
+    "RegisterOptions",
     "SerializationError",
     "Serializer",
     "SessionDetails",
@@ -59,4 +62,5 @@ __all__ = [
     "TransportLost",
     "WampWebSocketClientFactory",
     "WampWebSocketClientProtocol",
+    "Yield",
 ]

@@ -447,8 +447,8 @@ class OCSAgent(ApplicationSession):  # type: ignore[misc]
         if not (yield self._membership.take_address(details.session, desk)):
             return
         yield self._membership.subscribe_all(details.session, self.access.subscriptions(self.agent_address))
-        yield self.access.poll(self)
         if self.is_current(details.session):
+            self.access.poll(self)
             self._take_up_work()
 
     def _take_up_work(self) -> None:
@@ -504,7 +504,7 @@ class OCSAgent(ApplicationSession):  # type: ignore[misc]
         ended = [self.operations.wait(session.op_name, None) for session in self.operations.active()]
         for session in self.operations.active():
             op = self.operations.find(session.op_name)
-            if op is not None and op.ender is not None and session.status != "stopping":
+            if op is not None and op.ender is not None:
                 self.operations.end_early(session.op_name, op.verb, None)
         yield within(self.reactor, DeferredList(ended), _STOP_GRACE)
         late = [session.op_name for session in self.operations.active()]

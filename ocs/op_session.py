@@ -2,19 +2,24 @@
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from ocs.base import OpCode
-from ocs.plain import plain, plain_or_null
+from ocs.plain import plain, plain_or_null, sendable_text
 
 __all__ = ["SESSION_STATUS_CODES", "OpSession", "StatusError"]
 
 SESSION_STATUS_CODES = [None, "starting", "running", "stopping", "done"]
-"""The life of a session; it only moves forward. The index is the op code while the session lives."""
+"""The life of a session; it only moves forward."""
 
 _RANK = {status: rank for rank, status in enumerate(SESSION_STATUS_CODES) if status}
+
+_OVERTAKEN = {("stopping", "running"), ("done", "stopping")}
+"""Moves that come too late and are ignored: of an operation's own code, or its stopper's, that did not know yet."""
+
+_DATA_ROOM = 8 << 20
+"""How much of ``data`` is shown to clients, in bytes: a router drops the connection over a reply that is too large."""
 
 _PURGE_POLICY = {"min_age_s": 3600, "min_messages": 5, "max_messages": 10000}
 
@@ -66,14 +71,18 @@ class OpSession:
         self.end_time: float | None = None
         self.status: str | None = None
         self.purge_policy = {**_PURGE_POLICY, **(purge_policy or {})}
-        self.messages: deque[tuple[float, str]] = deque(maxlen=int(self.purge_policy["max_messages"]))
+        self.messages: list[tuple[float, str]] = []
         self._lock = threading.RLock()
+        self._end_claimed = False
         self._reported: set[str] = set()
         self._when_done: list[Callable[[OpSession], None]] = []
         self.set_status(status, timestamp=self.start_time)
 
     def set_status(self, status: str, timestamp: float | None = None) -> None:
         """Move the session forward; the status it already has is no move and no message.
+
+        ``running`` after a stop request has come in, and ``stopping`` after the operation has ended, are moves that
+        something else has overtaken: they are ignored.
 
         Args:
             status: one of `SESSION_STATUS_CODES`.
@@ -86,7 +95,7 @@ class OpSession:
             raise StatusError(f"{status!r} is not a session status; known: {list(_RANK)}.")
         when = time.time() if timestamp is None else timestamp
         with self._lock:
-            if status == self.status:
+            if status == self.status or (self.status, status) in _OVERTAKEN:
                 return
             if self.status is not None and _RANK[status] < _RANK[self.status]:
                 raise StatusError(f"Session of {self.op_name} is {self.status!r} and cannot go back to {status!r}.")
@@ -104,10 +113,11 @@ class OpSession:
             message: a sentence for a person.
             timestamp: when it happened (unix s); now unless given.
         """
-        when = time.time() if timestamp is None else timestamp
+        now = time.time()
+        message = sendable_text(str(message))
         with self._lock:
-            self.messages.append((when, message))
-            self._purge(when)
+            self.messages.append((now if timestamp is None else timestamp, message))
+            self._purge(now)
         if self.app is not None:
             self.app.log.info("{op}:{session} {message}", op=self.op_name, session=self.session_id, message=message)
 
@@ -117,9 +127,12 @@ class OpSession:
             self._purge(time.time())
 
     def _purge(self, now: float) -> None:
-        oldest = now - self.purge_policy["min_age_s"]
-        while len(self.messages) > self.purge_policy["min_messages"] and self.messages[0][0] < oldest:
-            self.messages.popleft()
+        policy, messages = self.purge_policy, self.messages
+        count, oldest = len(messages), now - policy["min_age_s"]
+        gone = max(0, count - int(policy["max_messages"]))
+        while count - gone > policy["min_messages"] and messages[gone][0] < oldest:
+            gone += 1
+        del messages[:gone]
 
     @property
     def op_code(self) -> OpCode:
@@ -130,6 +143,28 @@ class OpSession:
             if self.status == "running" and self.degraded:
                 return OpCode.DEGRADED
             return OpCode(_RANK[self.status] + 1 if self.status else OpCode.NONE)
+
+    def claim_end(self) -> bool:
+        """Take the right to have the operation stopped. For the agent.
+
+        Returns:
+            False if somebody else has it, or the session is stopping or done already.
+        """
+        with self._lock:
+            claimed = not self._end_claimed and self.status not in ("stopping", "done")
+            self._end_claimed = self._end_claimed or claimed
+            return claimed
+
+    def release_end(self) -> None:
+        """Give the right back, since the stopping function refused."""
+        with self._lock:
+            self._end_claimed = False
+
+    @property
+    def ending(self) -> bool:
+        """Whether the operation has been asked to stop and has not refused."""
+        with self._lock:
+            return self._end_claimed or self.status == "stopping"
 
     def finish(self, success: bool, message: str) -> None:
         """End the session with its result. For the agent; an operation returns its result instead.
@@ -187,9 +222,9 @@ class OpSession:
     def encoded_for_client(self) -> dict[str, Any]:
         """Return the session as `encoded` does, with null for what cannot be sent, and a message that says so, once."""
         try:
-            data, reasons = plain_or_null(self.data, "session.data")
-        except RuntimeError as error:  # a foreign mapping that changed while it was read
-            data, reasons = {}, [f"session.data changed while it was read: {error}"]
+            data, reasons = plain_or_null(self.data, "session.data", _DATA_ROOM)
+        except Exception as error:  # foreign objects, which other threads may be changing
+            data, reasons = {}, [f"session.data cannot be read: {error}"]
         for reason in reasons[:10]:
             if reason not in self._reported and len(self._reported) < 100:  # noqa: PLR2004 - a bound, not a tuning
                 self._reported.add(reason)

@@ -6,9 +6,11 @@ may be called from any thread.
 """
 
 import itertools
+import math
 import threading
 import traceback
 from collections.abc import Callable
+from types import CoroutineType
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
@@ -206,10 +208,8 @@ class Operations:
             return ERROR, "No session active.", session.encoded_for_client() if session else {}
         if op.ender is None:
             return ERROR, f'"{name}" offers no way to {verb} it.', session.encoded_for_client()
-        with self._lock:
-            if session.status == "stopping":
-                return ERROR, f'Operation "{name}" is already stopping.', session.encoded_for_client()
-            session.set_status("stopping")
+        if not session.claim_end():
+            return ERROR, f'Operation "{name}" is already stopping.', session.encoded_for_client()
         self._run(op.ender, session, params, op.ender_blocking, self._ender_returned)
         return OK, f'Requested {verb} of {op.op_type} "{name}".', session.encoded_for_client()
 
@@ -232,7 +232,7 @@ class Operations:
         """
         if self.find(name) is None:
             return succeed(self.unknown(name))
-        if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float)):
+        if timeout is not None and not _is_time(timeout):
             return succeed((ERROR, f"timeout must be a number of seconds or None, not {timeout!r}.", {}))
         session = self.sessions[name]
         if session is None:
@@ -314,18 +314,26 @@ class Operations:
         self._on_done(session)
 
     def _ender_returned(self, session: OpSession, result: Any) -> None:
-        """Note what the stopping function said; the session itself ends when the operation's own function returns."""
-        _, message = self._outcome(session, result)
+        """Note what the stopping function said; the session itself ends when the operation's own function returns.
+
+        The session is stopping from now on, not before: stopping functions ask whether it is running. One that has
+        refused, or crashed, may be called again.
+        """
+        refused = isinstance(result, Failure) or (_is_result(result) and not result[0])
+        message = "" if result is None else self._outcome(session, result)[1]
         if message and session.status != "done":
             session.add_message(message)
+        if refused:
+            session.release_end()
+        else:
+            session.set_status("stopping")
 
     def _outcome(self, session: OpSession, result: Any) -> tuple[bool, str]:
         if isinstance(result, Failure):
             return False, self._describe_failure(session, result)
-        try:
-            success, message = result
-        except (TypeError, ValueError):
-            return False, f"ERROR: the operation returned {result!r:.80}, not (ok, message)."
+        if not _is_result(result):
+            return False, f"ERROR: the operation returned {_shown(result)}, not (ok, message)."
+        success, message = result
         return bool(success), "" if message is None else str(message)
 
     def _describe_failure(self, session: OpSession, failure: Failure) -> str:
@@ -334,7 +342,11 @@ class Operations:
         self._log.error(
             "operation {op} crashed:\n{trace}", op=session.op_name, trace=failure.getTraceback(elideFrameworkCode=True)
         )
-        return f"CRASH: {type(failure.value).__name__}: {failure.value}{_where(failure)}"
+        return f"CRASH: {type(failure.value).__name__}: {failure.getErrorMessage()}{_where(failure)}"
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
 
 
 def _call(function: OpFunction, session: OpSession, params: Any) -> Any:
@@ -342,6 +354,25 @@ def _call(function: OpFunction, session: OpSession, params: Any) -> Any:
         return function(session, params)
     except BaseException:  # the function is the agent author's; whatever it raises must end its session, not be lost
         return Failure()
+
+
+def _is_result(result: Any) -> bool:
+    """Tell whether a function of an operation returned what it should: a pair whose first says yes or no."""
+    if not isinstance(result, tuple | list) or len(result) != 2:  # noqa: PLR2004 - (ok, message)
+        return False
+    try:
+        return bool(result[0]) in (True, False) and str(result[1]) is not None
+    except Exception:  # the objects are the agent author's
+        return False
+
+
+def _shown(result: Any) -> str:
+    if isinstance(result, Deferred | CoroutineType):
+        return f"a {type(result).__name__} from a blocking function (register it with blocking=False)"
+    try:
+        return f"{result!r:.80}"
+    except Exception:  # the object is the agent author's
+        return f"a {type(result).__name__}"
 
 
 def _where(failure: Failure) -> str:

@@ -1,5 +1,6 @@
 """Declared parameters of operations: checked before an operation is launched, and described to clients."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -104,7 +105,7 @@ class ParamHandler:
             check_for_strays: whether a parameter that no instruction names is an error.
 
         Returns:
-            The values by name; others that were sent are kept where they are allowed.
+            The values of the parameters that are named, by name.
 
         Raises:
             ParamError: as `get` and `check_for_strays`.
@@ -117,8 +118,7 @@ class ParamHandler:
                 values[key] = self.get(key, **keywords)
         if check_for_strays:
             self.check_for_strays()
-            return values
-        return {**self._params, **values}
+        return values
 
     def check_for_strays(self, ignore: Iterable[str] = ()) -> None:
         """Refuse parameters that nobody has asked for, which are mostly misspelt ones.
@@ -148,7 +148,7 @@ def _cast(key: str, value: Any, cast: Callable[[Any], Any]) -> Any:
 
 
 def _as_type(key: str, value: Any, wanted: Any) -> Any:
-    if wanted is float and type(value) is int:
+    if wanted is float and isinstance(value, int):
         return float(value)
     if wanted is tuple and isinstance(value, list):
         return tuple(value)
@@ -253,6 +253,8 @@ def _describe(key: str, keywords: dict[str, Any]) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     """Return ``value`` if it can be sent, else its text: a default may be any object."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # JSON has no such numbers
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple):

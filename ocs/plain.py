@@ -4,12 +4,16 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["INT_MAX", "INT_MIN", "NotSendableError", "plain", "plain_or_null"]
+__all__ = ["INT_MAX", "INT_MIN", "NotSendableError", "plain", "plain_or_null", "sendable_text"]
 
 INT_MIN, INT_MAX = -(2**63), 2**64 - 1
 """The integers that every serializer of the wire can carry."""
 
 _MAX_DEPTH = 64
+_LONG = 1000
+"""Length of a text, in characters, from which it is weighed."""
+_PER_ITEM = 9
+"""What a value takes on the wire, in bytes: that of a float."""
 
 
 class NotSendableError(ValueError, TypeError):
@@ -24,7 +28,32 @@ class NotSendableError(ValueError, TypeError):
         self.reason = reason
 
 
-_Refuse = Callable[[str, str], Any]
+class _Judge:
+    """Decides about what cannot be sent, and keeps account of how much more may be.
+
+    Args:
+        verdict: called with a place and a reason; what it returns stands for the value.
+        room: how many bytes the whole may take, roughly.
+    """
+
+    def __init__(self, verdict: Callable[[str, str], Any], room: float = math.inf) -> None:
+        self._verdict = verdict
+        self._room = self.room = room
+
+    def refuse(self, place: str, reason: str) -> Any:
+        """Return what stands for a value that cannot be sent, or raise."""
+        return self._verdict(place, reason)
+
+    def weigh(self, size: float) -> bool:
+        """Tell whether there is room for ``size`` more bytes, and take it."""
+        if size > self.room:
+            return False
+        self.room -= size
+        return True
+
+    def too_large(self, place: str, size: float) -> Any:
+        """Refuse a value for its size."""
+        return self._verdict(place, f"takes about {size:,} bytes, more than there is room for.")
 
 
 def plain(value: Any, name: str = "value") -> Any:
@@ -42,60 +71,73 @@ def plain(value: Any, name: str = "value") -> Any:
     Raises:
         NotSendableError: for an infinity, an integer beyond 64 bits, bytes, or any other type; names the place.
     """
-    return _convert(value, name, _raise, 0)
+    return _convert(value, name, _Judge(_raise), 0)
 
 
-def plain_or_null(value: Any, name: str = "value") -> tuple[Any, list[str]]:
+def plain_or_null(value: Any, name: str = "value", room: float = math.inf) -> tuple[Any, list[str]]:
     """Return a plain copy of ``value`` in which what cannot be sent is None, and the reasons.
 
     Args:
         value: what is to be sent.
         name: how to call it in the reasons.
+        room: how many bytes the whole may take, roughly; lists, arrays and texts for which there is none are None.
 
     Returns:
         The copy, and a sentence for each value left out.
     """
     reasons: list[str] = []
-    return _convert(value, name, lambda place, reason: reasons.append(f"{place} {reason}"), 0), reasons
+    judge = _Judge(lambda place, reason: reasons.append(f"{place} {reason}"), room)
+    return _convert(value, name, judge, 0), reasons
 
 
 def _raise(place: str, reason: str) -> Any:
     raise NotSendableError(place, reason)
 
 
-def _convert(value: Any, place: str, refuse: _Refuse, depth: int) -> Any:
+def _convert(value: Any, place: str, judge: _Judge, depth: int) -> Any:
     kind = type(value)
-    if kind is str or kind is bool or value is None:
+    if kind is bool or value is None:
         return value
+    if kind is str:
+        return _convert_text(value, place, judge)
     if kind is float:
-        return _convert_float(value, place, refuse)
+        return _convert_float(value, place, judge)
     if kind is int:
-        return value if INT_MIN <= value <= INT_MAX else refuse(place, "is an integer of more than 64 bits.")
+        return value if INT_MIN <= value <= INT_MAX else judge.refuse(place, "is an integer of more than 64 bits.")
     if depth >= _MAX_DEPTH:
-        return refuse(place, f"is nested more than {_MAX_DEPTH} deep.")
-    return _convert_other(value, place, refuse, depth)
+        return judge.refuse(place, f"is nested more than {_MAX_DEPTH} deep.")
+    return _convert_other(value, place, judge, depth)
 
 
-def _convert_float(value: float, place: str, refuse: _Refuse) -> float | None:
+def _convert_text(value: str, place: str, judge: _Judge) -> str | None:
+    if len(value) >= _LONG and not judge.weigh(len(value)):
+        return judge.too_large(place, len(value))  # type: ignore[no-any-return]
+    if not _is_unicode(value):
+        return judge.refuse(place, "is text that is not valid Unicode (a lone surrogate).")  # type: ignore[no-any-return]
+    return value
+
+
+def _convert_float(value: float, place: str, judge: _Judge) -> float | None:
     if math.isfinite(value):
         return value
     if math.isnan(value):
         return None
-    return refuse(place, "is infinite, which has no form on the wire; use NaN or None for 'no value'.")  # type: ignore[no-any-return]
+    return judge.refuse(place, "is infinite, which has no form on the wire; use NaN or None for 'no value'.")  # type: ignore[no-any-return]
 
 
-def _convert_other(value: Any, place: str, refuse: _Refuse, depth: int) -> Any:
+def _convert_other(value: Any, place: str, judge: _Judge, depth: int) -> Any:
     if isinstance(value, Mapping):
-        return _convert_map(value, place, refuse, depth)
+        return _convert_map(value, place, judge, depth)
     if isinstance(value, list | tuple | set | frozenset):
-        return _convert_items(value, place, refuse, depth)
+        return _convert_items(value, place, judge, depth)
     if isinstance(value, bool | int | float | str):  # an enum or another subclass: its plain value
         base = next(base for base in (bool, int, float, str) if isinstance(value, base))
-        return _convert(base.__str__(value) if base is str else base(value), place, refuse, depth + 1)
+        return _convert(base.__str__(value) if base is str else base(value), place, judge, depth + 1)
     tolist = getattr(value, "tolist", None)  # NumPy's scalars and arrays, and those of its relatives
     if callable(tolist) and hasattr(value, "dtype"):
-        return _convert(tolist(), place, refuse, depth + 1)
-    return refuse(place, f"is a {kind_name(value)}, which has no form on the wire.")
+        size = getattr(value, "nbytes", 0)
+        return judge.too_large(place, size) if size > judge.room else _convert(tolist(), place, judge, depth + 1)
+    return judge.refuse(place, f"is a {kind_name(value)}, which has no form on the wire.")
 
 
 def kind_name(value: Any) -> str:
@@ -103,13 +145,15 @@ def kind_name(value: Any) -> str:
     return type(value).__name__
 
 
-def _convert_map(value: Mapping[Any, Any], place: str, refuse: _Refuse, depth: int) -> dict[Any, Any]:
+def _convert_map(value: Mapping[Any, Any], place: str, judge: _Judge, depth: int) -> dict[Any, Any]:
     # Taken in one step: another thread may be adding keys meanwhile.
     items = list(value.items())
-    return {_key(key): _convert(item, f"{place}[{key!r}]", refuse, depth + 1) for key, item in items}
+    if not judge.weigh(2 * _PER_ITEM * len(items)):
+        return judge.too_large(place, 2 * _PER_ITEM * len(items))  # type: ignore[no-any-return]
+    return {sendable_text(_key(key)): _convert(item, f"{place}[{key!r}]", judge, depth + 1) for key, item in items}
 
 
-def _key(key: Any) -> Any:
+def _key(key: Any) -> str:
     """Return a map key that every serializer takes; a key that is not text is written as JSON would write it."""
     if type(key) is str:
         return key
@@ -118,12 +162,31 @@ def _key(key: Any) -> Any:
     return str(key.value if hasattr(key, "value") and hasattr(key, "name") else key)
 
 
-def _convert_items(value: Any, place: str, refuse: _Refuse, depth: int) -> list[Any]:
+def _convert_items(value: Any, place: str, judge: _Judge, depth: int) -> list[Any]:
     items = list(value)
+    if not judge.weigh(_PER_ITEM * len(items)):
+        return judge.too_large(place, _PER_ITEM * len(items))  # type: ignore[no-any-return]
     kinds = set(map(type, items))
     if kinds <= _ALWAYS_PLAIN or (kinds == {float} and all(map(math.isfinite, items))):
         return items
-    return [_convert(item, f"{place}[{i}]", refuse, depth + 1) for i, item in enumerate(items)]
+    if kinds == {int} and min(items) >= INT_MIN and max(items) <= INT_MAX:
+        return items
+    return [_convert(item, f"{place}[{i}]", judge, depth + 1) for i, item in enumerate(items)]
 
 
-_ALWAYS_PLAIN = {str, bool, type(None)}
+_ALWAYS_PLAIN = {bool, type(None)}
+
+
+def sendable_text(text: str) -> str:
+    """Return ``text`` with what is not valid Unicode, as in file names of an unknown encoding, as question marks."""
+    return text if _is_unicode(text) else text.encode("utf-8", "replace").decode()
+
+
+def _is_unicode(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -14,9 +14,12 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 
 from ocs.lean_autobahn import (
+    ApplicationError,
     ApplicationSession,
     CBORSerializer,
     CloseDetails,
+    Error,
+    Invocation,
     JsonSerializer,
     Message,
     MsgPackObjectSerializer,
@@ -27,6 +30,7 @@ from ocs.lean_autobahn import (
     TransportLost,
     WampWebSocketClientFactory,
     WampWebSocketClientProtocol,
+    Yield,
 )
 
 __all__ = ["MESSAGE_LIMIT", "ApplicationSession", "RouterLink", "Transport", "pack", "reconnect_delay", "within"]
@@ -37,6 +41,11 @@ MESSAGE_LIMIT = 1 << 20
 _RECEIVE_LIMIT = 64 << 20
 """The largest message that we accept, in bytes. A bound on a runaway peer, far above what a router passes on."""
 
+_REPLY_LIMIT = 15 << 20
+"""The largest reply that we send, in bytes: a router cuts off who sends more than it takes, and ours takes 16 MiB."""
+
+_SHORTEST_DELAY, _LONGEST_DELAY = 0.2, 5.0
+"""Between attempts to reach the router, in seconds."""
 
 _GOODBYE = 1.0
 """How long the router gets to answer our goodbye, in seconds."""
@@ -99,18 +108,26 @@ class Transport(WampWebSocketClientProtocol):  # type: ignore[misc]
 
         Raises:
             TransportLost: if the connection has gone.
-            SerializationError: if the message holds something that has no form on the wire.
+            SerializationError: if the message holds something that has no form on the wire, or is too large.
         """
         if self._session is None:
             raise TransportLost
+        payload, binary = self._serialized(msg)
+        if len(payload) <= _REPLY_LIMIT:
+            self.send_packed(payload, 2 if binary else 1)
+        elif isinstance(msg, Yield):
+            self.send(_too_large(msg, len(payload)))
+        else:
+            raise SerializationError(f"The WAMP message takes {len(payload):,} bytes, more than a router does.")
+
+    def _serialized(self, msg: Message) -> tuple[bytes, bool]:
         if self.takes_packed:
-            self.send_packed(_marshalled(msg))
-            return
+            return _marshalled(msg), True
         try:
-            payload, binary = self._serializer.serialize(msg)
+            serialized: tuple[bytes, bool] = self._serializer.serialize(msg)
         except Exception as error:  # what is in the message is the caller's
             raise SerializationError(f"WAMP message serialization error: {error}") from error
-        self.send_packed(payload, 2 if binary else 1)
+        return serialized
 
     @property
     def takes_packed(self) -> bool:
@@ -137,6 +154,12 @@ class Transport(WampWebSocketClientProtocol):  # type: ignore[misc]
         self.transport.write(head + payload)
 
 
+def _too_large(reply: Yield, size: int) -> Error:
+    """Return what to answer instead of a reply that the router would cut us off for."""
+    why = f"The reply takes {size:,} bytes, more than the {_REPLY_LIMIT:,} that may be sent; ask for less at a time."
+    return Error(Invocation.MESSAGE_TYPE, reply.request, ApplicationError.PAYLOAD_SIZE_EXCEEDED, args=[why])
+
+
 def _marshalled(msg: Message) -> bytes:
     try:
         return pack(msg.marshal())
@@ -152,10 +175,11 @@ def reconnect_delay(attempt: int, *, jitter: Callable[[], float] = random.random
         jitter: gives a number from 0 to 1; spreads the agents of a site over time.
 
     Returns:
-        Seconds: 0.2 growing to 5, give or take a quarter.
+        Seconds: 0.2 growing to 5, give or take a quarter within these bounds.
     """
-    grown = min(5.0, 0.2 * 1.6 ** min(attempt, 20))
-    return grown * (0.75 + 0.5 * jitter())
+    grown = min(_LONGEST_DELAY, _SHORTEST_DELAY * 1.6 ** min(attempt, 20))
+    shortest, longest = max(_SHORTEST_DELAY, 0.75 * grown), min(_LONGEST_DELAY, 1.25 * grown)
+    return shortest + (longest - shortest) * jitter()
 
 
 class RouterLink:
