@@ -5,7 +5,15 @@ from typing import Any
 
 from ocs.errors import ControlClientError
 
-__all__ = ["CONNECTION_ERROR", "REQUEST_ERROR", "SESSION_LOST", "may_pass", "own_error", "remote_error"]
+__all__ = [
+    "CONNECTION_ERROR",
+    "REQUEST_ERROR",
+    "SESSION_LOST",
+    "is_agent_away",
+    "may_pass",
+    "own_error",
+    "remote_error",
+]
 
 CONNECTION_ERROR = "client_http.error.connection_error"
 """Name of the error where the router cannot be reached, or the connection is lost before an answer."""
@@ -16,7 +24,8 @@ REQUEST_ERROR = "client_http.error.request_error"
 SESSION_LOST = "client_t.error.connection_error"
 """Name of the error where a WAMP session has lost its router, or an agent does not answer in time."""
 
-_PASSING = frozenset({CONNECTION_ERROR, SESSION_LOST, "wamp.error.no_such_procedure", "wamp.error.canceled"})
+_AGENT_AWAY = frozenset({"wamp.error.no_such_procedure", "wamp.error.canceled"})
+_PASSING = _AGENT_AWAY | {CONNECTION_ERROR, SESSION_LOST}
 """Errors that a restart of the router or of the agent brings with it."""
 
 
@@ -58,6 +67,11 @@ def _explain(name: str, procedure: str, url: str) -> str | None:
         "wamp.error.not_authorized": f"The router at {url} gives no access to {procedure}: check the address root",
         "wamp.error.canceled": f"{procedure}: the agent went away in the middle of the call",
     }.get(name)
+
+
+def is_agent_away(error: ControlClientError) -> bool:
+    """Return whether there is a router that does not know the agent."""
+    return error.name in _AGENT_AWAY
 
 
 def may_pass(error: ControlClientError) -> bool:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ocs.call_errors import CONNECTION_ERROR, REQUEST_ERROR, may_pass, own_error, remote_error
+from ocs.call_errors import CONNECTION_ERROR, REQUEST_ERROR, own_error, remote_error
 from ocs.errors import ControlClientError
 from ocs.http_connection import (
     DeadlineError,
@@ -153,8 +153,46 @@ class ControlClient:
             ControlClientError: if there is no answer.
         """
         if action == "wait":
-            return self._wait(op_name, params, **kw)
+            return self.wait(op_name, params=params, **kw)
         return self._request(action, op_name, params, **kw)
+
+    def wait(
+        self,
+        op_name: str,
+        timeout: float | None = None,
+        *,
+        params: Mapping[str, Any] | None = {},
+        session: Mapping[str, Any] | None = None,
+        **kw: Any,
+    ) -> list[Any]:
+        """Wait for an operation's end, as `request` does.
+
+        Args:
+            op_name: the operation.
+            timeout: seconds; None waits for however long it takes.
+            params: as for a request.
+            session: the session to wait for, where it is known from its start; the end of another one is an error.
+            kw: ``password``.
+
+        Returns:
+            ``[code, message, session]``.
+
+        Raises:
+            ControlClientError: if there is no answer, and an outage lasts too long.
+        """
+        patience = Patience(timeout, time.monotonic(), session)
+        while True:
+            try:
+                reply = self._request("wait", op_name, params, timeout=patience.slice(time.monotonic()), **kw)
+            except ControlClientError as error:
+                delay = patience.delay(error, time.monotonic())
+                if delay is None:
+                    raise
+                time.sleep(delay)
+                continue
+            final = patience.judge(reply, time.monotonic())
+            if final is not None:
+                return final
 
     def special(self, subaddr: str, *args: Any, **kw: Any) -> Any:
         """Call a further procedure of the agent, ``{address}.{subaddr}``.
@@ -167,21 +205,6 @@ class ControlClient:
     def _request(self, *args: Any, **kw: Any) -> list[Any]:
         reply: list[Any] = self.special("ops", *args, **kw)
         return reply
-
-    def _wait(self, op_name: str, params: Any, timeout: float | None = None, **kw: Any) -> list[Any]:
-        patience = Patience(timeout, time.monotonic())
-        while True:
-            try:
-                reply = self._request("wait", op_name, params, timeout=patience.slice(time.monotonic()), **kw)
-            except ControlClientError as error:
-                delay = patience.delay(time.monotonic()) if may_pass(error) else None
-                if delay is None:
-                    raise
-                time.sleep(delay)
-                continue
-            final = patience.judge(reply, time.monotonic())
-            if final is not None:
-                return final
 
     def _exchange(self, body: bytes, deadline: float, procedure: str, *, repeatable: bool) -> tuple[int, bytes]:
         connection = self._kept_connection()

@@ -20,7 +20,7 @@ from twisted.internet.task import deferLater
 
 from ocs import site_config
 from ocs.base import ResponseCode
-from ocs.call_errors import SESSION_LOST, may_pass, own_error, remote_error
+from ocs.call_errors import SESSION_LOST, own_error, remote_error
 from ocs.control_session import ControlSession, run_in_session
 from ocs.errors import ControlClientError, OCSError
 from ocs.lean_autobahn import ApplicationError, ApplicationSession, SubscribeOptions, TransportLost
@@ -242,11 +242,7 @@ class _AsyncCaller:
         self, spec: OpSpec, action: str, *, params: Mapping[str, Any], timeout: float | None, check: bool | None
     ) -> "Deferred[OCSReply]":
         """Ask for one action; return a Deferred of the reply."""
-        asking = self.ask(spec.name, action, params, timeout)
-        if check or (check is None and self._check):
-            outcome = action == "wait" or (action == "status" and check is True)
-            asking.addCallback(self._checked, spec.name, action, outcome)
-        return asking
+        return self.ask(spec.name, action, params, timeout).addCallback(self._checked, spec.name, action, check)
 
     @inlineCallbacks
     def run(
@@ -256,7 +252,8 @@ class _AsyncCaller:
         started = yield self.request(spec, "start", params=params, timeout=None, check=check)
         if started.status != ResponseCode.OK:
             return started
-        return (yield self.request(spec, "wait", params={}, timeout=None, check=check))
+        ended = yield self._wait(spec.name, {}, None, started.session)
+        return self._checked(ended, spec.name, "wait", check)
 
     def ask(self, op_name: str, action: str, params: Mapping[str, Any], timeout: float | None) -> "Deferred[OCSReply]":
         """Ask for one action, by the operation's name; return a Deferred of the reply."""
@@ -266,15 +263,19 @@ class _AsyncCaller:
 
     @inlineCallbacks
     def _wait(
-        self, op_name: str, params: Mapping[str, Any], timeout: float | None
+        self,
+        op_name: str,
+        params: Mapping[str, Any],
+        timeout: float | None,
+        session: Mapping[str, Any] | None = None,
     ) -> Generator["Deferred[Any]", Any, OCSReply]:
         clock = _reactor()
-        patience = Patience(timeout, clock.seconds())
+        patience = Patience(timeout, clock.seconds(), session)
         while True:
             try:
                 reply = yield self._ask_once(op_name, "wait", params, patience.slice(clock.seconds()))
             except ControlClientError as error:
-                delay = patience.delay(clock.seconds()) if may_pass(error) else None
+                delay = patience.delay(error, clock.seconds())
                 if delay is None:
                     raise
                 yield deferLater(clock, delay)
@@ -289,14 +290,14 @@ class _AsyncCaller:
         kwargs: dict[str, Any] = dict(self._credentials)
         if timeout is not None:
             kwargs["timeout"] = timeout
-        patience = DEFAULT_TIMEOUT + max(0.0, timeout or 0.0)
-        asking = _call(
-            self._app, f"{self._address}.ops", action, op_name, dict(params), timeout=patience, kwargs=kwargs
-        )
+        limit = DEFAULT_TIMEOUT + max(0.0, timeout or 0.0)
+        asking = _call(self._app, f"{self._address}.ops", action, op_name, dict(params), timeout=limit, kwargs=kwargs)
         return asking.addCallback(lambda reply: OCSReply(*reply))
 
-    def _checked(self, reply: OCSReply, op_name: str, action: str, outcome: bool) -> OCSReply:
-        check_reply(reply, self._address.rpartition(".")[2], op_name, action, outcome=outcome)
+    def _checked(self, reply: OCSReply, op_name: str, action: str, check: bool | None) -> OCSReply:
+        if check or (check is None and self._check):
+            outcome = action == "wait" or (action == "status" and check is True)
+            check_reply(reply, self._address.rpartition(".")[2], op_name, action, outcome=outcome)
         return reply
 
 

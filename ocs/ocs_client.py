@@ -107,24 +107,32 @@ class _BlockingCaller:
         self._client = client
         self._instance_id = instance_id
         self._check = check
-        self._credentials = {} if password is None else {"password": password}
+        self._credentials: dict[str, Any] = {} if password is None else {"password": password}
 
     def request(
         self, spec: OpSpec, action: str, *, params: Mapping[str, Any], timeout: float | None, check: bool | None
     ) -> OCSReply:
         """Ask for one action and return the reply."""
-        kwargs: dict[str, Any] = dict(self._credentials)
         if action == "wait":
-            kwargs["timeout"] = timeout
-        reply = OCSReply(*self._client.request(action, spec.name, params, **kwargs))
-        if check or (check is None and self._check):
-            outcome = action == "wait" or (action == "status" and check is True)
-            check_reply(reply, self._instance_id, spec.name, action, outcome=outcome)
-        return reply
+            return self._wait(spec, timeout, check)
+        reply = OCSReply(*self._client.request(action, spec.name, params, **self._credentials))
+        return self._checked(reply, spec, action, check)
 
     def run(self, spec: OpSpec, params: Mapping[str, Any], *, check: bool | None) -> OCSReply:
         """Start an operation and wait for its end."""
         started = self.request(spec, "start", params=params, timeout=None, check=check)
         if started.status != ResponseCode.OK:
             return started
-        return self.request(spec, "wait", params={}, timeout=None, check=check)
+        return self._wait(spec, None, check, started.session)
+
+    def _wait(
+        self, spec: OpSpec, timeout: float | None, check: bool | None, session: Mapping[str, Any] | None = None
+    ) -> OCSReply:
+        reply = OCSReply(*self._client.wait(spec.name, timeout, session=session, **self._credentials))
+        return self._checked(reply, spec, "wait", check)
+
+    def _checked(self, reply: OCSReply, spec: OpSpec, action: str, check: bool | None) -> OCSReply:
+        if check or (check is None and self._check):
+            outcome = action == "wait" or (action == "status" and check is True)
+            check_reply(reply, self._instance_id, spec.name, action, outcome=outcome)
+        return reply

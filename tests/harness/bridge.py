@@ -6,7 +6,7 @@ import socket
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Self
 
 Answer = dict[str, Any] | bytes | Iterator[bytes] | None
 """A map is sent as JSON, bytes as they are, bytes one after another; None closes the connection without a word."""
@@ -39,7 +39,7 @@ class FakeBridge:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/call"
 
-    def __enter__(self) -> "FakeBridge":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

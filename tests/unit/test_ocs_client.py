@@ -75,7 +75,7 @@ def test_requests_carry_the_operations_own_name(make_client, agent):
     client.acq.stop()
     assert agent.asked == [
         ("start", "warm-up", {"target": 4, "mode": "fast"}, {}),
-        ("wait", "warm-up", {}, {"timeout": pytest.approx(3, abs=0.1)}),
+        ("wait", "warm-up", {}, {"timeout": -1}),
         ("status", "warm-up", {}, {}),
         ("abort", "warm-up", {}, {}),
         ("stop", "acq", {}, {}),
@@ -103,9 +103,9 @@ def test_calling_a_process_asks_for_its_status(make_client):
 
 def test_what_is_not_there_is_told_with_what_is(make_client):
     client = make_client()
-    with pytest.raises(AttributeError, match="fake-1 has no operation 'warmup'.*warm_up"):
+    with pytest.raises(AttributeError, match=r"fake-1 has no operation 'warmup'.*warm_up"):
         client.warmup.start()
-    with pytest.raises(AttributeError, match="warm-up is a task: it has no 'stop', but .*abort"):
+    with pytest.raises(AttributeError, match=r"warm-up is a task: it has no 'stop', but .*abort"):
         client.warm_up.stop()
 
 

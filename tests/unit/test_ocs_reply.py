@@ -41,7 +41,13 @@ def test_an_ended_session_tells_how_when_and_after_what():
 
 @pytest.mark.parametrize(
     ("age", "text"),
-    [(0.01234, "0.0123 s"), (59.94, "59.9 s"), (3600 * 5 + 60 * 7, "5 h 7 min"), (86400 * 3 + 7200, "3 d 2 h"), (-5, "0 s")],
+    [
+        (0.01234, "0.0123 s"),
+        (59.94, "59.9 s"),
+        (3600 * 5 + 60 * 7, "5 h 7 min"),
+        (86400 * 3 + 7200, "3 d 2 h"),
+        (-5, "0 s"),
+    ],
 )
 def test_ages_are_readable(age, text):
     assert f"running for {text}" in report(now=1001.0 + age)

@@ -4,15 +4,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocs.patience import OUTAGE, SLICE, Patience
+from ocs.call_errors import CONNECTION_ERROR, REQUEST_ERROR, own_error
+from ocs.patience import ABSENCE, OUTAGE, SLICE, Patience
 from tests.harness.bridge import session
 
+NO_ROUTER = own_error(CONNECTION_ERROR, "no router")
+NO_AGENT = own_error("wamp.error.no_such_procedure", "no agent")
+BRIDGE_NOT_READY = own_error(REQUEST_ERROR, "HTTP 500", http_status=500)
 LIVE = [1, "wait timed out", session()]
 DONE = [0, "SUCCEEDED", session(status="done", success=True)]
 
 
 def test_an_endless_wait_is_made_of_slices():
     patience = Patience(None, 0)
+    assert patience.slice(0) < 0, "the first call only asks which session it is"
+    assert patience.judge(LIVE, 0) is None
     assert [patience.slice(t) for t in (0, 1000, 1e6)] == [SLICE] * 3
     assert patience.judge(LIVE, 1e6) is None
     assert patience.judge(DONE, 1e6) == DONE
@@ -20,7 +26,7 @@ def test_an_endless_wait_is_made_of_slices():
 
 @given(st.floats(0, 1e4), st.floats(0, 1e4))
 def test_slices_never_go_beyond_the_end(timeout, passed):
-    assert 0 <= Patience(timeout, 0).slice(passed) <= min(SLICE, max(0, timeout - passed))
+    assert 0 <= Patience(timeout, 0, session()).slice(passed) <= min(SLICE, max(0, timeout - passed))
 
 
 def test_a_wait_that_is_over_returns_the_timeout():
@@ -54,20 +60,28 @@ def test_another_session_than_the_one_waited_for_is_an_error(reply, words):
     assert words in message
 
 
+def test_the_session_that_was_started_is_waited_for_from_the_first_call():
+    patience = Patience(None, 0, session())
+    assert patience.slice(0) == SLICE
+    assert patience.delay(NO_ROUTER, 0) is not None
+    assert patience.judge([1, "", session(number=2)], 1)[0] == -1
+
+
 def test_an_agents_error_is_passed_on():
     patience = Patience(None, 0)
     patience.judge(LIVE, 0)
     assert patience.judge([-1, "too few privileges", {}], 1) == [-1, "too few privileges", {}]
 
 
-def test_an_outage_is_sat_out_up_to_a_limit():
+@pytest.mark.parametrize(("error", "limit"), [(NO_ROUTER, OUTAGE), (BRIDGE_NOT_READY, OUTAGE), (NO_AGENT, ABSENCE)])
+def test_an_outage_is_sat_out_up_to_a_limit(error, limit):
     patience = Patience(None, 0)
     patience.judge(LIVE, 0)
     now, attempts = 0.0, 0
-    while (delay := patience.delay(now)) is not None:
+    while (delay := patience.delay(error, now)) is not None:
         assert 0 < delay <= 2
         now, attempts = now + delay, attempts + 1
-    assert OUTAGE <= now < OUTAGE + 5
+    assert limit <= now < limit + 5
     assert attempts < 60
 
 
@@ -75,11 +89,27 @@ def test_every_outage_is_counted_from_its_own_beginning():
     patience = Patience(None, 0)
     for start in (0, 50, 100, 150):
         patience.judge(LIVE, start)
-        assert patience.delay(start + 40) is not None
+        assert patience.delay(NO_ROUTER, start + 40) is not None
 
 
 def test_a_wait_that_never_began_or_is_over_does_not_sit_out_anything():
-    assert Patience(None, 0).delay(0) is None
+    assert Patience(None, 0).delay(NO_ROUTER, 0) is None
     patience = Patience(30, 0)
     patience.judge(LIVE, 1)
-    assert patience.delay(31) is None
+    assert patience.delay(NO_ROUTER, 31) is None
+
+
+def test_the_agent_gets_its_own_time_once_the_router_is_back():
+    patience = Patience(None, 0)
+    patience.judge(LIVE, 0)
+    assert patience.delay(NO_ROUTER, 1) is not None
+    assert patience.delay(NO_AGENT, 50) is not None
+    assert patience.delay(NO_AGENT, 50 + ABSENCE - 1) is not None
+    assert patience.delay(NO_AGENT, 50 + ABSENCE) is None
+
+
+def test_an_error_that_no_restart_explains_ends_the_wait():
+    patience = Patience(None, 0)
+    patience.judge(LIVE, 0)
+    assert patience.delay(own_error("wamp.error.not_authorized", ""), 1) is None
+    assert patience.delay(own_error(REQUEST_ERROR, "", http_status=404), 1) is None
