@@ -126,7 +126,8 @@ def read_envelope(feed: Mapping[str, Any]) -> Envelope | Fault:
         session_id=_session_id(feed.get("session_id")),
         frame_length=_seconds(params.get("frame_length"), DEFAULT_FRAME_LENGTH),
         fresh_time=_seconds(params.get("fresh_time"), DEFAULT_FRESH_TIME),
-        excluded=bool(params.get("exclude_aggregator", False)),
+        # In doubt it is recorded.
+        excluded=params.get("exclude_aggregator") in (True, 1),
     )
 
 

@@ -5,6 +5,7 @@ table with the fields of the first piece. A block of other fields therefore gets
 share a field with numbers.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -12,10 +13,13 @@ import numpy as np
 from ocs.agents.aggregator.columns import widest
 from ocs.agents.aggregator.names import block_name, field_names, unique_name
 
-__all__ = ["MAX_LAYOUTS", "FeedSchema", "Layout"]
+__all__ = ["MAX_CHARACTERS", "FeedSchema", "Layout"]
 
-MAX_LAYOUTS: Final = 1000
-"""Sets of fields of one feed that are remembered; with more of them, names may be given out a second time."""
+MAX_CHARACTERS: Final = 2_000_000
+"""Characters in all the names of one feed that are remembered (some 20,000 fields in different sets); a feed that makes
+up more starts again, and may see a block's name given out a second time."""
+
+_FIELD_COST: Final = 50
 
 
 class Layout(NamedTuple):
@@ -44,6 +48,7 @@ class FeedSchema:
         self._fields: dict[tuple[str, bool], str] = {}
         self._holds_text: dict[str, bool] = {}
         self._types: dict[str, np.dtype[Any]] = {}
+        self._characters = 0
 
     def layout(self, name: object, fields: tuple[Any, ...]) -> Layout:
         """Return where the block ``name`` with these ``fields``, both as published, goes."""
@@ -53,8 +58,7 @@ class FeedSchema:
         return found
 
     def _learn(self, name: object, fields: tuple[Any, ...]) -> Layout:
-        if len(self._layouts) >= MAX_LAYOUTS:
-            self._layouts.clear()
+        self._make_room((name, *fields))
         base, legal = block_name(name), field_names(fields)
         layout = Layout(self.block(base, frozenset(legal)), base, legal, legal != fields)
         self._layouts[name, fields] = layout
@@ -64,13 +68,19 @@ class FeedSchema:
         """Return the name under which a block with exactly these legal ``fields`` is written."""
         name = self._blocks.get((base, fields))
         if name is None:
-            if len(self._blocks) >= MAX_LAYOUTS:
-                self._blocks.clear()
-                self._block_names.clear()
+            self._make_room((base, *fields))
             name = unique_name(base, self._block_names)
             self._blocks[base, fields] = name
             self._block_names.add(name)
         return name
+
+    def _make_room(self, names: Sequence[Any]) -> None:
+        """Count names that are about to be remembered; forget all of them when there are too many."""
+        self._characters += sum(_FIELD_COST + (len(name) if isinstance(name, str) else 0) for name in names)
+        if self._characters > MAX_CHARACTERS:
+            self._characters = 0
+            for memory in (self._layouts, self._blocks, self._block_names, self._fields, self._holds_text, self._types):
+                memory.clear()
 
     def field(self, name: str, *, text: bool) -> str:
         """Return the name under which the field's numbers, or its texts, are written.
@@ -86,9 +96,6 @@ class FeedSchema:
         final = name
         if self._holds_text.get(name, text) != text:
             final = unique_name(name[:240] + ("_text" if text else "_number"), self._holds_text)
-        if len(self._fields) >= MAX_LAYOUTS * 10:
-            self._fields.clear()
-            self._holds_text.clear()
         self._holds_text[final] = text
         self._fields[name, text] = final
         return final
@@ -96,7 +103,5 @@ class FeedSchema:
     def widen(self, field: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
         """Return the type to write the field's numbers in: the widest that it has ever had, ``dtype`` included."""
         known = self._types.get(field, dtype)
-        if len(self._types) >= MAX_LAYOUTS * 10:
-            self._types.clear()
         self._types[field] = widest([known, dtype])
         return self._types[field]

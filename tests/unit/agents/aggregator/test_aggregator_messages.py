@@ -148,3 +148,13 @@ def test_a_long_text_weighs_more_than_a_number():
 def test_only_what_says_so_is_recorded(feed):
     assert not is_recorded([{}, feed])
     assert is_recorded([{}, {"record": True}])
+
+
+@pytest.mark.parametrize(
+    ("value", "excluded"), [(True, True), (1, True), (False, False), ("false", False), ([1], False)]
+)
+def test_a_feed_is_left_out_only_where_that_is_said_clearly(value, excluded):
+    result = read_envelope(envelope(agg_params={"exclude_aggregator": value}))
+
+    assert isinstance(result, Envelope)
+    assert result.excluded is excluded
