@@ -41,10 +41,15 @@ def field_names(names: Iterable[object]) -> tuple[str, ...]:
     taken = {fixed for name, fixed in zip(given, legal, strict=True) if name == fixed}
     result: list[str] = []
     for name, fixed in zip(given, legal, strict=True):
-        final = fixed if name == fixed and fixed not in result else unique_name(fixed, taken)
+        final = fixed if name == fixed and fixed not in result else _free_name(fixed, taken)
         taken.add(final)
         result.append(final)
     return tuple(result)
+
+
+def _free_name(name: str, taken: Collection[str]) -> str:
+    # Underscores alone are legal, but with a number after them they are not.
+    return name if name not in taken else unique_name(name if name.strip("_") else "invalid_field", taken)
 
 
 def block_name(name: object) -> str:

@@ -19,6 +19,10 @@ def test_a_legal_name_keeps_it_whatever_the_others_become():
     assert field_names(["a b", "a_b", "9a_b"]) == ("a_b_01", "a_b", "a_b_02")
 
 
+def test_underscores_that_are_taken_give_way_to_a_legal_name():
+    assert field_names([" ", "_", "  ", "__"]) == ("invalid_field", "_", "invalid_field_01", "__")
+
+
 def test_a_number_is_appended_to_a_name_that_is_taken():
     assert unique_name("x", {"x", "x_01"}) == "x_02"
 
