@@ -139,7 +139,7 @@ class ChildOutput:
             self._flush(self._log)
 
     def note(self, text: str) -> None:
-        """Put a line of our own into the log file, indented to be told from the child's; it is none of its last lines."""
+        """Put a line of our own into the log file, indented to tell it from the child's; never a last line."""
         if self._log is not None:
             self._waiting.append(f"  --- {text}\n".encode())
             if not self._writing:

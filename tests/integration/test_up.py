@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import signal
 import socket
 import struct
@@ -137,6 +138,46 @@ def test_the_demonstration_site_records_and_ends_by_itself(up):
     assert list((running.data_dir / "hk").glob("*/*.g3"))
     assert {path.name for path in (running.data_dir / "logs").iterdir()} >= {"fake-1.log", "router.log"}
     assert running.stderr() == ""
+
+
+def test_the_commands_that_it_shows_work(up, tmp_path):
+    """Pasted into another terminal, each does its work; the shell is given one line to run."""
+    running = up("--port", "auto")
+    running.until_all_up()
+    running.until(lambda event: event["event"] == "summary" and event["recording"]["size"] > 10_000)
+    commands = [hint for hint in running.events[0]["hints"] if hint.startswith("  ")]
+    assert len(commands) == 3
+    outputs = []
+    for command in commands:
+        typed = {"input": "print(client.count.status())\n"} if " shell " in command else {"stdin": subprocess.DEVNULL}
+        done = subprocess.run(
+            command, shell=True, capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False, **typed
+        )
+        assert done.returncode == 0, done.stderr
+        outputs.append(done.stdout)
+    assert all("fake-1" in outputs[i] for i in (0, 2))
+    assert "OK" in outputs[1]
+
+
+QUICK_START = Path(__file__).parents[2] / "docs" / "user" / "quick-start.md"
+
+
+def test_the_examples_of_the_quick_start_run(up, tmp_path):
+    pytest.importorskip("so3g")
+    running = up("--port", "auto", data_dir=tmp_path / "ocs-data")
+    running.until_all_up()
+    running.until(lambda event: event["event"] == "summary" and event["recording"]["size"] > 10_000)
+    blocks = re.findall(r"```python\n(.*?)```", QUICK_START.read_text(), re.DOTALL)
+    assert len(blocks) == 2
+    outputs = []
+    for block in blocks:
+        done = subprocess.run(
+            [sys.executable, "-c", block], capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        outputs.append(done.stdout)
+    assert "delay_task" in outputs[0]
+    assert "observatory.fake-1.feeds.false_temperatures.channel_00" in outputs[1]
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -71,6 +71,19 @@ def test_the_packaged_demonstration_is_a_valid_site_with_all_it_promises():
     assert site.hosts["localhost"].crossbar is not None
 
 
+EXAMPLES = sorted((Path(__file__).parents[2] / "site-config").glob("*/*.yaml"))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.parent.name)
+def test_the_sites_to_start_from_can_be_run(path, folder):
+    plan = make_plan(Options(site_file=path, port="auto"), folder)
+    assert plan.instances
+
+
+def test_there_are_sites_to_start_from():
+    assert EXAMPLES
+
+
 def test_the_demonstration_is_planned_in_the_data_folder(folder):
     plan = make_plan(Options(port="auto"), folder)
     write_site_file(plan, folder)
