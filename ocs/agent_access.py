@@ -10,6 +10,7 @@ from ocs.access import (
     ActionContext,
     AgentSpec,
     ControlsVerdict,
+    CredLevel,
     agent_apply_controls,
     agent_authorize,
     agent_start_access,
@@ -50,6 +51,11 @@ class AccessGate:
     def encoded(self) -> dict[str, Any]:
         """Return what `get_api` tells of access control."""
         return self._state.encoded()
+
+    @property
+    def own_level(self) -> int:
+        """The level of what the agent starts by itself: 4; or 1, as everybody's, where no policy is in force."""
+        return int(CredLevel.BASIC if self._state.rules.policy == "none" else CredLevel.SUPERUSER)
 
     def is_slow(self, password: Any) -> bool:
         """Tell whether judging this password takes so long (slow hashes, on purpose) that it belongs in a thread."""

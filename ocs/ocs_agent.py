@@ -471,7 +471,8 @@ class OCSAgent(ApplicationSession):  # type: ignore[misc]
 
     def _start_startup_ops(self) -> None:
         for _, name, startup in self.startup_ops:
-            code, message, _ = self.operations.start(name, startup if isinstance(startup, dict) else None, 4)
+            params = startup if isinstance(startup, dict) else None
+            code, message, _ = self.operations.start(name, params, self.access.own_level)
             if code != ResponseCode.OK:
                 self.log.error("start-up operation: {message}", message=message)
 
