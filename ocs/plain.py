@@ -136,7 +136,9 @@ def _convert_other(value: Any, place: str, judge: _Judge, depth: int) -> Any:
     tolist = getattr(value, "tolist", None)  # NumPy's scalars and arrays, and those of its relatives
     if callable(tolist) and hasattr(value, "dtype"):
         size = getattr(value, "nbytes", 0)
-        return judge.too_large(place, size) if size > judge.room else _convert(tolist(), place, judge, depth + 1)
+        if isinstance(size, int) and size > judge.room:
+            return judge.too_large(place, size)
+        return _convert(tolist(), place, judge, depth + 1)
     return judge.refuse(place, f"is a {kind_name(value)}, which has no form on the wire.")
 
 
