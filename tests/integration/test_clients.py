@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -317,3 +319,26 @@ def test_ipython_has_the_clients(site, client, tmp_path):
     done = run_cli(site, "shell", "fake-1", input=words, env={**os.environ, "IPYTHONDIR": str(tmp_path)})
     assert "True 0" in done.stdout
     assert done.returncode == 0
+
+
+# The guide
+
+GUIDE = Path(__file__).parents[2] / "docs" / "user" / "clients.md"
+
+
+def guide_examples():
+    """Return the guide's examples: those of OCSClient, which build on each other, and each control script."""
+    blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    scripts = [block for block in blocks if "run_control_script" in block]
+    return ["".join(block for block in blocks if block not in scripts), *scripts]
+
+
+@pytest.mark.parametrize(("number", "shown"), [(0, "fake-1: delay_task failed"), (1, "'delay_task': 3"), (2, "SUCCEEDED")])
+def test_the_examples_of_the_guide_run(site, client, tmp_path, number, shown):
+    environment = {**os.environ, "OCS_CONFIG_DIR": str(site.directory)}
+    command = [sys.executable, "-c", guide_examples()[number], "--site-host", "localhost"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=40, check=False, env=environment, cwd=tmp_path
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert shown in done.stdout
