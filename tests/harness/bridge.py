@@ -4,6 +4,7 @@ import contextlib
 import json
 import socket
 import socketserver
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Self
@@ -21,8 +22,9 @@ class FakeBridge:
         connections: how many connections there have been.
     """
 
-    def __init__(self, answer: Callable[[dict[str, Any]], Answer]) -> None:
+    def __init__(self, answer: Callable[[dict[str, Any]], Answer], *, tls: ssl.SSLContext | None = None) -> None:
         self.answer = answer
+        self.tls = tls
         self.requests: list[dict[str, Any]] = []
         self.heads: list[bytes] = []
         self.connections = 0
@@ -37,7 +39,7 @@ class FakeBridge:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/call"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}/call"
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -89,7 +91,12 @@ class _Server(socketserver.ThreadingTCPServer):
 
 class _Handler(socketserver.BaseRequestHandler):
     def handle(self) -> None:
-        self.server.bridge.serve(self.request)  # type: ignore[attr-defined]
+        bridge, connection = self.server.bridge, self.request  # type: ignore[attr-defined]
+        if bridge.tls is None:
+            bridge.serve(connection)
+            return
+        with contextlib.suppress(OSError), bridge.tls.wrap_socket(connection, server_side=True) as secure:
+            bridge.serve(secure)
 
 
 def _read_head(stream: Any) -> bytes:

@@ -1,6 +1,8 @@
 """The blocking HTTP client: what it sends, what it makes of answers, when it may send again."""
 
 import math
+import ssl
+import subprocess
 import threading
 import time
 from enum import IntEnum
@@ -376,6 +378,42 @@ def test_no_router_says_so_with_its_address():
 def test_a_url_that_is_none_is_refused_at_once(url):
     with pytest.raises(ControlClientError, match="no address of an HTTP bridge"):
         ControlClient(ADDRESS, url=url)
+
+
+# TLS
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A certificate for 127.0.0.1 that signs itself, and its key, in one file."""
+    file, key = tmp_path_factory.mktemp("tls") / "certificate.pem", tmp_path_factory.mktemp("tls") / "key.pem"
+    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    subprocess.run([*command, *subject, "-keyout", key, "-out", file], check=True, capture_output=True)
+    file.write_text(file.read_text() + key.read_text())
+    return file
+
+
+@pytest.fixture
+def secure(certificate):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with FakeBridge(lambda request: result(request["args"]), tls=context) as bridge:
+        yield bridge
+
+
+def test_a_trusted_server_is_called_over_tls(secure, certificate, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    client = client_of(secure)
+    assert [client.call("p", i) for i in range(3)] == [[0], [1], [2]]
+    client.stop()
+
+
+def test_an_untrusted_server_is_refused(secure):
+    with pytest.raises(ControlClientError, match=r"(?i)certificate") as caught:
+        client_of(secure).call("p")
+    assert caught.value.args[0][4] == CONNECTION_ERROR
+    assert not secure.requests
 
 
 # Waiting over outages
