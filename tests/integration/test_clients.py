@@ -333,7 +333,9 @@ def guide_examples():
     return ["".join(block for block in blocks if block not in scripts), *scripts]
 
 
-@pytest.mark.parametrize(("number", "shown"), [(0, "fake-1: delay_task failed"), (1, "'delay_task': 3"), (2, "SUCCEEDED")])
+@pytest.mark.parametrize(
+    ("number", "shown"), [(0, "fake-1: delay_task failed"), (1, "'delay_task': 3"), (2, "SUCCEEDED")]
+)
 def test_the_examples_of_the_guide_run(site, client, tmp_path, number, shown):
     environment = {**os.environ, "OCS_CONFIG_DIR": str(site.directory)}
     command = [sys.executable, "-c", guide_examples()[number], "--site-host", "localhost"]
