@@ -5,13 +5,13 @@ import sys
 import tempfile
 import time
 
-from benchmarks import agent_start, client, publish
+from benchmarks import agent_start, aggregator, client, publish, registry
 from benchmarks.bench import Bench
 from benchmarks.report import Results, save, show
 from benchmarks.sides import BenchmarkError, both_sides
-from ocs.cli.output import fail, program, say, say_json, warn
+from ocs.cli.output import program, say, say_json, warn
 
-MODULES = (agent_start, client, publish)
+MODULES = (agent_start, client, publish, aggregator, registry)
 CASES = [case for module in MODULES for case in module.CASES]
 
 
@@ -23,10 +23,18 @@ def parse(argv=None):
         "See docs/benchmarks.md for what each measurement means.",
         epilog=f"Measurements: {names}.",
     )
-    parser.add_argument("names", nargs="*", help="measure only those whose name begins with one of these (default: all)")
+    parser.add_argument(
+        "names", nargs="*", help="measure only those whose name begins with one of these (default: all)"
+    )
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: minutes, and coarse figures")
-    parser.add_argument("--rounds", type=int, metavar="N", help="rounds of every measurement, instead of its own number")
-    parser.add_argument("--json", metavar="FILE", help="where to write the figures (default: benchmarks/results/DATE.json; - prints them)")
+    parser.add_argument(
+        "--rounds", type=int, metavar="N", help="rounds of every measurement, instead of its own number"
+    )
+    parser.add_argument(
+        "--json",
+        metavar="FILE",
+        help="where to write the figures (default: benchmarks/results/DATE.json; - prints them)",
+    )
     return parser.parse_args(argv)
 
 
@@ -38,7 +46,9 @@ def chosen(names):
     """
     for name in names:
         if not any(case.name.startswith(name) for case in CASES):
-            raise BenchmarkError(f"no measurement is called {name!r}; there are: {', '.join(case.name for case in CASES)}")
+            raise BenchmarkError(
+                f"no measurement is called {name!r}; there are: {', '.join(case.name for case in CASES)}"
+            )
     return [case for case in CASES if not names or case.name.startswith(tuple(names))]
 
 

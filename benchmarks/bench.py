@@ -88,7 +88,10 @@ class Bench:
     def site_file(self, *instances):
         """Write the site file with these ``(agent class, instance id)`` and return its path."""
         agents = [{"agent-class": kind, "instance-id": name, "arguments": []} for kind, name in instances]
-        site = {"hub": hub_of(self.port), "hosts": {"localhost": {"log-dir": str(self.directory), "agent-instances": agents}}}
+        site = {
+            "hub": hub_of(self.port),
+            "hosts": {"localhost": {"log-dir": str(self.directory), "agent-instances": agents}},
+        }
         path = self.directory / "site.yaml"
         path.write_text(yaml.safe_dump(site))
         return path

@@ -52,7 +52,8 @@ class Case:
     Args:
         name: what it is called on the command line's table.
         title: what it does, in half a line.
-        measure: ``measure(bench, side)`` makes it once and returns key → value; None stands for a figure that it could not get.
+        measure: ``measure(bench, side)`` makes it once and returns key → value; None stands
+            for a figure that it could not get.
         figures: what it returns.
         rounds: how often it is made in a full run.
         quick_rounds: and in a quick one.

@@ -1,4 +1,4 @@
-"""Child processes and what they cost: CPU to the nanosecond, memory now and at its peak. Linux only, as it reads /proc."""
+"""Child processes and what they cost: CPU to the nanosecond, memory now and at its peak. Linux only: reads /proc."""
 
 import contextlib
 import json
@@ -53,7 +53,7 @@ class Cost:
 
 
 class Child:
-    """A process of the benchmark: an agent, or one of ``benchmarks/programs``, which talks in lines that begin with ``@``.
+    """A process of the benchmark: an agent, or one of ``benchmarks/programs``, which answer in lines with ``@``.
 
     Args:
         command: the argument list.

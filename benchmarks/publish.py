@@ -1,9 +1,9 @@
 """Publishing: what an agent's own thread can push through its feeds, and what of it reaches a subscriber.
 
-The speed of the publisher is ``samples / (wall + after - generating)``: the wall time from the first call until the reactor
-has dealt with the last, plus the CPU that the process still spends until everything has arrived, less what making the messages
-costs by itself. So work that is put off counts as work. The rate end to end runs to the arrival of the last sample at a
-subscriber that does no more than keep the bytes; with one-sample messages that is the speed of the router.
+The speed of the publisher is ``samples / (wall + after - generating)``: the wall time from the first call until the
+reactor has dealt with the last, plus the CPU that the process still spends until everything has arrived, less what
+making the messages costs by itself. So work that is put off counts as work. The rate end to end runs to the arrival of
+the last sample at a subscriber that does no more than keep the bytes.
 """
 
 import time
@@ -32,6 +32,7 @@ class Load:
         bursts: how many bursts.
         pause: seconds after a burst; if not 0, one message more closes the run.
         per_message: samples in a message.
+        rate: messages a second; 0 for as many as there can be.
         quiet: seconds without a message after which nothing more is expected.
         patience: seconds after which one stops to wait.
     """
@@ -42,6 +43,7 @@ class Load:
     bursts: int = 1
     pause: float = 0
     per_message: int = 1
+    rate: float = 0
     quiet: float = 2.0
     patience: float = 60.0
 
@@ -53,7 +55,7 @@ class Load:
     @property
     def params(self):
         """The parameters of the process."""
-        keys = ("shape", "feed", "count", "bursts", "pause")
+        keys = ("shape", "feed", "count", "bursts", "pause", "rate")
         return {key: getattr(self, key) for key in keys}
 
 
@@ -83,7 +85,11 @@ def run(load, bench, side):
 
 
 def wait_for_silence(load, bench, receiver):
-    """Wait until the process has ended and messages no longer come; returns for how long the agent did not answer, in seconds."""
+    """Wait until the process has ended and messages no longer come.
+
+    Returns:
+        for how long, at worst, the agent did not answer, in seconds.
+    """
     began = changed = answered = time.time()
     before, done, deaf = None, False, 0.0
     while time.time() - began < load.patience and not (done and time.time() - changed > load.quiet):
@@ -124,7 +130,7 @@ def rates(load, told, agent_cpu, arrived, count):
     }
 
 
-def figures(*targets, rate="k", peak=()):
+def figures(*targets, peak=()):
     """The figures of a case; ``targets`` are those of the publisher's speed."""
     return (
         Figure("rate", "publisher (samples/s)", targets),
@@ -151,6 +157,16 @@ CASES = (
         "40,000 one-sample messages, no buffer",
         Load("single", "unbuffered", 40_000),
         figures(Target(1.5, most=False)),
+    ),
+    case(
+        "publish paced",
+        "1,000 one-sample messages a second for 5 s, no buffer",
+        Load("single", "unbuffered", 5_000, rate=1000),
+        (
+            Figure("cpu", "publisher CPU (s/M samples)"),
+            Figure("router", "router CPU (s/M samples)"),
+            Figure("lost", "samples lost", (Target(0, ratio=False),)),
+        ),
     ),
     case(
         "publish buffered",

@@ -94,7 +94,10 @@ class Results:
         }
 
     def _case_json(self, case):
-        return {"title": case.title, "figures": {figure.key: self._figure_json(case, figure) for figure in case.figures}}
+        return {
+            "title": case.title,
+            "figures": {figure.key: self._figure_json(case, figure) for figure in case.figures},
+        }
 
     def _figure_json(self, case, figure):
         ratios = self.ratios(case, figure)
@@ -109,8 +112,8 @@ class Results:
 def number(value):
     """A number for people: three figures that matter."""
     if value is None:
-        return "–"
-    if value == int(value) and abs(value) < 100 or abs(value) >= 1000:
+        return "-"
+    if (value == int(value) and abs(value) < 100) or abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.3g}"
 
@@ -119,7 +122,7 @@ def _spread(ratios):
     if not ratios:
         return ""
     text = f"{median(ratios):.2f}x"
-    return f"{text} ({min(ratios):.2f}–{max(ratios):.2f})" if len(ratios) > 1 else text
+    return f"{text} ({min(ratios):.2f} to {max(ratios):.2f})" if len(ratios) > 1 else text
 
 
 def _target_text(verdicts):
@@ -133,7 +136,7 @@ def show(results):
     say(f"{where['cpu']}, {where['cores']} cores, {where['memory_gib']} GiB, {where['system']}")
     for name, versions in results.versions.items():
         say(f"{name}: " + ", ".join(f"{package} {version}" for package, version in versions.items()))
-    columns = ("case", "figure", OURS, PUBLISHED, "ratio (min–max)", "target")
+    columns = ("case", "figure", OURS, PUBLISHED, "ratio (rounds)", "target")
     table(columns, [row for case in results.cases for row in _rows(results, case)])
     for failure in results.failures:
         say(f"{failure['case']}, {failure['side']}: {failure['error']}")

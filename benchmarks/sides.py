@@ -1,5 +1,6 @@
 """The two packages that are compared, each as an interpreter that has it installed."""
 
+import json
 import os
 import subprocess
 import sys
@@ -46,13 +47,13 @@ class Side:
     @cached_property
     def versions(self):
         """The interpreter's version and those of the packages that matter, by name."""
-        import json
-
-        return json.loads(subprocess.check_output([self.python, "-c", _ABOUT], text=True, env=child_environment(), cwd="/"))
+        return json.loads(
+            subprocess.check_output([self.python, "-c", _ABOUT], text=True, env=child_environment(), cwd="/")
+        )
 
 
 def child_environment():
-    """The environment of everything measured: byte code is kept, as in any installation, and no site's settings leak in."""
+    """The environment of everything measured: byte code is kept, as in any installation, and no settings leak in."""
     unwanted = ("OCS_", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "LOGLEVEL", "INSTANCE_ID", "SITE_", "CROSSBAR_TIMEOUT")
     return {key: value for key, value in os.environ.items() if not key.startswith(unwanted)}
 
@@ -60,7 +61,7 @@ def child_environment():
 def both_sides():
     """Find the two interpreters.
 
-    The published package is looked for at ``$OCS_PEER_PYTHON``, below ``$OCS_PEERS``, then where ``make peers`` puts it.
+    The published one is looked for at ``$OCS_PEER_PYTHON``, below ``$OCS_PEERS``, then where ``make peers`` puts it.
 
     Raises:
         BenchmarkError: there is no published package.

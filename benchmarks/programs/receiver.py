@@ -1,7 +1,7 @@
 """Counts every sample that reaches a subscriber, and looks into the messages only when the clock has stopped.
 
-Events are kept as the bytes that came, so that the receiver costs a measurement next to nothing; they are decoded and counted
-when the harness asks: ``clear``, ``progress`` and ``count`` are its commands.
+Events are kept as the bytes that came, so that the receiver costs a measurement next to nothing; they are decoded and
+counted when the harness asks: ``clear``, ``progress`` and ``count`` are its commands.
 """
 
 import sys
@@ -52,7 +52,7 @@ LEDGER = Ledger()
 class CountingProtocol(Protocol):
     """Keeps events as they came; everything else is autobahn's."""
 
-    def onMessage(self, payload, isBinary):
+    def onMessage(self, payload, isBinary):  # noqa: N802, N803 - autobahn's names
         if payload.startswith(EVENT_HEADS):
             LEDGER.add(payload)
         else:

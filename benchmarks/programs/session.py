@@ -5,15 +5,16 @@ import json
 import sys
 import threading
 
+# Before autobahn is imported, which is why its imports below stand so late.
 for heavy in ("bjdata", "autobahn.flatbuffers"):
-    sys.modules.setdefault(heavy, None)  # serializers that autobahn would load, with NumPy, and nobody uses here
+    sys.modules.setdefault(heavy, None)  # serializers that it would load, with NumPy, and nobody uses here
 
-from autobahn.twisted.wamp import ApplicationSession
-from autobahn.twisted.websocket import WampWebSocketClientFactory
-from autobahn.twisted.websocket import WampWebSocketClientProtocol as Protocol
-from autobahn.wamp.serializer import CBORSerializer
-from autobahn.wamp.types import ComponentConfig, SubscribeOptions
-from twisted.internet import endpoints, reactor
+from autobahn.twisted.wamp import ApplicationSession  # noqa: E402
+from autobahn.twisted.websocket import WampWebSocketClientFactory  # noqa: E402
+from autobahn.twisted.websocket import WampWebSocketClientProtocol as Protocol  # noqa: E402
+from autobahn.wamp.serializer import CBORSerializer  # noqa: E402
+from autobahn.wamp.types import ComponentConfig, SubscribeOptions  # noqa: E402
+from twisted.internet import endpoints, reactor  # noqa: E402
 
 __all__ = ["Protocol", "SubscribeOptions", "connect", "obey", "say"]
 
@@ -27,7 +28,7 @@ def say(**answer):
 
 
 def obey(carry_out):
-    """Call ``carry_out`` with each line of stdin, in a thread, and stop the reactor when the harness closes the pipe."""
+    """Call ``carry_out`` with each line of stdin, in a thread; stop the reactor when the harness closes the pipe."""
 
     def listen():
         for line in sys.stdin:
@@ -41,10 +42,10 @@ def new_session(url, on_join, protocol=Protocol):
     """Open a session; the coroutine ``on_join`` is called with it when it has joined."""
 
     class Session(ApplicationSession):
-        async def onJoin(self, details):
+        async def onJoin(self, _details):  # noqa: N802 - autobahn's name
             await on_join(self)
 
-        def onDisconnect(self):
+        def onDisconnect(self):  # noqa: N802 - autobahn's name
             with contextlib.suppress(Exception):
                 reactor.stop()
 
