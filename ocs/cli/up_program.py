@@ -108,7 +108,8 @@ class _Program:
             self._reactor.callLater(duration, self._stop)
 
     def _look(self) -> None:
-        self._view.look(self._site_run.rows(), self._site_run.summary())
+        rows = self._site_run.rows()
+        self._view.look(rows, self._site_run.summary(rows))
 
     def _fail(self, error: BaseException) -> None:
         self._error = self._error or error

@@ -48,18 +48,19 @@ class TableView:
     def __init__(self, printer: Printer, console: Console | None = None) -> None:
         self._printer = printer
         self._console = console or Console(highlight=False)
-        self._live = Live(console=self._console, auto_refresh=False, vertical_overflow="crop")
+        self._live = self._new_live()
         self._narrator = Narrator(brief=True)
         self._began = time.monotonic()
         self._title = ""
+        self._hints: Sequence[str] = ()
+        self._size = self._console.size
         self._frame: RenderableType = ""
 
     def start(self, facts: dict[str, Any], hints: Sequence[str]) -> None:
         """Print the hints; the table grows below them."""
         self._title = f"{facts['title']} on {facts['host']}, router {facts['wamp_server']}"
-        for hint in hints:
-            self._print(Text(hint))
-        self._printer.post(self._live.start)
+        self._hints = hints
+        self._printer.post(self._begin)
 
     def look(self, rows: Sequence[Row], summary: Summary) -> None:
         """Draw the table, and print above it what has gone wrong."""
@@ -80,13 +81,34 @@ class TableView:
     def close(self) -> None:
         """Draw the last frame, and leave it on the terminal."""
         self._printer.post(self._draw)
-        self._printer.post(self._live.stop)
+        self._printer.post(self._end)
         self._printer.close()
 
     def _print(self, text: Text) -> None:
         self._printer.post(lambda: self._console.print(text, soft_wrap=True))
 
+    def _end(self) -> None:
+        self._live.stop()
+
+    def _new_live(self) -> Live:
+        return Live(console=self._console, auto_refresh=False, vertical_overflow="crop")
+
+    def _begin(self) -> None:
+        for hint in self._hints:
+            self._console.print(Text(hint), soft_wrap=True)
+        self._live.start()
+
+    def _begin_anew(self) -> None:
+        """Clear a terminal whose size has changed: it has wrapped the lines that the table was drawn on."""
+        self._live.stop()
+        self._console.clear()
+        self._live = self._new_live()
+        self._begin()
+
     def _draw(self) -> None:
+        if self._console.size != self._size:
+            self._size = self._console.size
+            self._begin_anew()
         self._live.update(self._frame, refresh=True)
 
 
@@ -187,7 +209,7 @@ def _elapsed(seconds: float) -> Text:
 
 
 def _line(left: Text, right: Text) -> Table:
-    line = Table.grid(expand=True)
+    line = Table.grid(expand=True, padding=(0, 1))
     line.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     line.add_column(no_wrap=True, justify="right")
     line.add_row(left, right)

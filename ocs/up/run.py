@@ -1,7 +1,7 @@
 """Running a plan: the router first, then the agents, with an observer that listens; and ending all of it."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +97,10 @@ class SiteRun:
             self.supervisor.children.values(), self._classes, self._observer.monitor.agents(now), now, linked=linked
         )
 
-    def summary(self) -> Summary:
-        """Return the sums, and the newest recorded file as of a moment ago."""
+    def summary(self, rows: Sequence[Row]) -> Summary:
+        """Return the sums over ``rows``, and the newest recorded file as of a moment ago."""
         self._look_at_recording()
-        return summary_of(self.rows(), self.recording)
+        return summary_of(rows, self.recording)
 
     async def _start(self) -> None:
         if self.plan.choice is not Choice.USE:
