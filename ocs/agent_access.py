@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, inlineCallbacks, succeed
 
 from ocs.access import (
     ActionContext,
@@ -15,6 +15,7 @@ from ocs.access import (
     agent_authorize,
     agent_start_access,
 )
+from ocs.agent_membership import Subscription, callees
 from ocs.lean_autobahn import ApplicationError, TransportLost
 
 __all__ = ["AccessGate"]
@@ -45,6 +46,7 @@ class AccessGate:
     ) -> None:
         self._spec = AgentSpec(instance_id, class_name or "")
         self._state = agent_start_access(policy, self._spec, clock())
+        self._warned = False
         self._log = log
         self._clock = clock
 
@@ -77,10 +79,16 @@ class AccessGate:
         level, refusal = agent_authorize(password, self._state.rules, self._spec, min_privs, context)
         return int(level), f'Not allowed to {action} "{op_name}": {refusal}' if refusal else ""
 
-    def subscriptions(self, agent_address: str) -> list[tuple[Callable[..., Any], str, None]]:
+    def subscriptions(self, agent: Any) -> list[Subscription]:
         """Return the subscriptions that keep the rules up to date, as ``(handler, topic, options)``."""
-        director = self._director_address(agent_address)
-        return [(self._take_controls, f"{director}.feeds.controls", None)] if director else []
+        director = self._director_address(agent.agent_address)
+        if director is None:
+            return []
+
+        def heard(event: Any, details: Any = None) -> "Deferred[None]":
+            return self._take_controls(agent, director, event, getattr(details, "publisher", None))
+
+        return [(heard, f"{director}.feeds.controls", {"details": True})]
 
     def poll(self, agent: Any) -> "Deferred[None]":
         """Ask the director for the rules now, rather than wait for its next message to all."""
@@ -102,7 +110,34 @@ class AccessGate:
         director = self._state.rules.director_id
         return f"{agent_address.rpartition('.')[0]}.{director}" if director else None
 
-    def _take_controls(self, event: Any) -> None:
+    @inlineCallbacks
+    def _take_controls(self, agent: Any, director: str, event: Any, publisher: int | None) -> Any:
+        """Go by the rules that the director has published, and by nobody else's on its topic."""
+        if publisher is None:
+            if not self._warned:
+                self._warned = True
+                self._log.warn(
+                    "the router does not tell who publishes access rules: anybody could; let it disclose that"
+                )
+        elif publisher not in (yield self._directors(agent, director)):
+            self._log.error(
+                "access rules on the topic of {director}, but not from it (WAMP session {publisher}): refused",
+                director=director,
+                publisher=publisher,
+            )
+            return
+        self._apply(event)
+
+    @inlineCallbacks
+    def _directors(self, agent: Any, director: str) -> Any:
+        """Ask the router which session is the director; none where it does not tell."""
+        try:
+            return (yield callees(agent, f"{director}.agent_poll"))
+        except (ApplicationError, TransportLost) as error:
+            self._log.error("cannot ask the router who {director} is: {why}", director=director, why=error)
+            return set()
+
+    def _apply(self, event: Any) -> None:
         message, envelope = event if isinstance(event, list) and len(event) == 2 else (event, {})  # noqa: PLR2004 - [data, feed]
         session = envelope.get("session_id") if isinstance(envelope, dict) else None
         outcome = agent_apply_controls(message, self._state, now=self._clock(), director_session=session)

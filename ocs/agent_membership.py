@@ -10,7 +10,7 @@ from twisted.internet.task import deferLater
 
 from ocs.lean_autobahn import ApplicationError, RegisterOptions, SubscribeOptions, TransportLost
 
-__all__ = ["Membership", "Subscription"]
+__all__ = ["Membership", "Subscription", "callees"]
 
 _REGISTER_EVERY = 1.0
 _REMEMBERED = 100
@@ -22,6 +22,23 @@ Subscription = tuple[Handler, str, Any]
 """A handler, a topic, and options: a dict or None."""
 
 Steps = Generator[Deferred[Any], Any, Any]
+
+
+@inlineCallbacks
+def callees(session: Any, procedure: str) -> Steps:
+    """Ask the router who has registered a procedure.
+
+    Args:
+        session: the WAMP session to ask by.
+        procedure: its address.
+
+    Returns:
+        A Deferred of a set of WAMP session ids; it fails if the router does not tell.
+    """
+    registration = yield session.call("wamp.registration.match", procedure)
+    if registration is None:
+        return set()
+    return set((yield session.call("wamp.registration.list_callees", registration)))
 
 
 class Membership:
@@ -134,9 +151,7 @@ class Membership:
         holders: set[int] = set()
         try:
             for address in procedures if self._earlier else ():
-                registration = yield self._agent.call("wamp.registration.match", address)
-                if registration is not None:
-                    holders.update((yield self._agent.call("wamp.registration.list_callees", registration)))
+                holders |= yield callees(self._agent, address)
         except (ApplicationError, TransportLost) as error:
             self._agent.log.debug("cannot ask who holds the address: {why}", why=error)
             return False

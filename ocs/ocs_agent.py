@@ -446,7 +446,7 @@ class OCSAgent(ApplicationSession):  # type: ignore[misc]
         }
         if not (yield self._membership.take_address(details.session, desk)):
             return
-        yield self._membership.subscribe_all(details.session, self.access.subscriptions(self.agent_address))
+        yield self._membership.subscribe_all(details.session, self.access.subscriptions(self))
         if self.is_current(details.session):
             self.access.poll(self)
             self._take_up_work()
