@@ -10,8 +10,8 @@ from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
 from twisted.python.failure import Failure
 
 from ocs.errors import OCSError, RouterError
-from ocs.lean_autobahn import CloseDetails, ComponentConfig, SessionDetails
-from ocs.wamp import ApplicationSession, RouterLink
+from ocs.lean_autobahn import ApplicationSession, CloseDetails, ComponentConfig, SessionDetails
+from ocs.wamp import RouterLink
 
 __all__ = ["FIRST_CONTACT", "ControlSession", "SessionRun", "run_in_session"]
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ocs.feed_block import Block
-from ocs.wamp import pack
+from ocs.wamp_transport import pack
 
 __all__ = ["Piece", "packed_events", "packed_floats", "packed_pieces"]
 

@@ -32,7 +32,7 @@ with _without("bjdata", "autobahn.flatbuffers"):
     from autobahn.twisted.wamp import ApplicationSession
     from autobahn.twisted.websocket import WampWebSocketClientFactory, WampWebSocketClientProtocol
     from autobahn.wamp.exception import ApplicationError, SerializationError, TransportLost
-    from autobahn.wamp.message import Error, Invocation, Message, Yield
+    from autobahn.wamp.message import Error, Event, Invocation, Message, Yield
     from autobahn.wamp.serializer import (
         CBORSerializer,
         JsonSerializer,
@@ -49,6 +49,7 @@ __all__ = [
     "CloseDetails",
     "ComponentConfig",
     "Error",
+    "Event",
     "Invocation",
     "JsonSerializer",
     "Message",

@@ -28,7 +28,8 @@ from ocs.operations import AgentProcess, AgentTask, Operations, Reply
 from ocs.outbox import Outbox, Parcel
 from ocs.params import ParamError, ParamHandler, param
 from ocs.site_runner import SiteRunner
-from ocs.wamp import pack, within
+from ocs.wamp import within
+from ocs.wamp_transport import pack
 
 __all__ = [
     "SESSION_STATUS_CODES",

@@ -16,7 +16,7 @@ from ocs.feed_packing import Piece, packed_events, packed_floats, packed_pieces
 from ocs.field_names import enforce_field_name_rules, verify_data_field_string
 from ocs.outbox import Parcel
 from ocs.plain import plain, plain_or_null
-from ocs.wamp import MESSAGE_LIMIT, pack
+from ocs.wamp_transport import MESSAGE_LIMIT, pack
 
 __all__ = ["Block", "BlockMismatchError", "Feed", "FeedError"]
 

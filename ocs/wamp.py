@@ -1,170 +1,23 @@
-"""The link to the router: serializers, a lean WebSocket transport, and staying joined.
-
-This is the one module that knows autobahn's transport. Messages travel as MessagePack where the router takes it, since
-it is several times faster to write and read than CBOR at both ends; CBOR and JSON follow.
-"""
+"""The link to the router: connecting, staying joined, coming back, giving up."""
 
 import random
 from collections.abc import Callable, Generator
 from typing import Any
 
-import msgpack
 from twisted.application.internet import ClientService
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 
-from ocs.lean_autobahn import (
-    ApplicationError,
-    ApplicationSession,
-    CBORSerializer,
-    CloseDetails,
-    Error,
-    Invocation,
-    JsonSerializer,
-    Message,
-    MsgPackObjectSerializer,
-    MsgPackSerializer,
-    SerializationError,
-    Serializer,
-    SessionDetails,
-    TransportLost,
-    WampWebSocketClientFactory,
-    WampWebSocketClientProtocol,
-    Yield,
-)
+from ocs.lean_autobahn import ApplicationSession, CloseDetails, SessionDetails, WampWebSocketClientFactory
+from ocs.wamp_transport import RECEIVE_LIMIT, Transport, serializers
 
-__all__ = ["MESSAGE_LIMIT", "ApplicationSession", "RouterLink", "Transport", "pack", "reconnect_delay", "within"]
-
-MESSAGE_LIMIT = 1 << 20
-"""The largest WAMP message that we send, in bytes: what a router with default settings takes."""
-
-_RECEIVE_LIMIT = 64 << 20
-"""The largest message that we accept, in bytes. A bound on a runaway peer, far above what a router passes on."""
-
-_REPLY_LIMIT = 15 << 20
-"""The largest reply that we send, in bytes: a router cuts off who sends more than it takes, and ours takes 16 MiB."""
+__all__ = ["RouterLink", "reconnect_delay", "within"]
 
 _SHORTEST_DELAY, _LONGEST_DELAY = 0.2, 5.0
 """Between attempts to reach the router, in seconds."""
 
 _GOODBYE = 1.0
 """How long the router gets to answer our goodbye, in seconds."""
-
-
-def pack(value: Any) -> bytes:
-    """Return ``value`` as MessagePack, in the caller's thread.
-
-    Args:
-        value: plain maps, lists, strings, numbers, booleans and None.
-
-    Returns:
-        The bytes.
-    """
-    packed: bytes = msgpack.packb(value)
-    return packed
-
-
-class _TolerantMsgPack(MsgPackObjectSerializer):  # type: ignore[misc]
-    """MessagePack that accepts map keys of any type: a peer that sends such a map must not cost us the connection."""
-
-    def serialize(self, obj: Any) -> bytes:
-        return pack(obj)
-
-    def unserialize(self, payload: bytes) -> list[Any]:
-        return [msgpack.unpackb(payload, strict_map_key=False, unicode_errors="replace")]
-
-
-def _serializers(*, hears_everybody: bool) -> list[Serializer]:
-    """Return the serializers to offer to the router, the favourite first."""
-    quick = MsgPackSerializer()
-    Serializer.__init__(quick, _TolerantMsgPack())
-    offers = [quick, CBORSerializer(), JsonSerializer()]
-    return [offers[1], offers[0], offers[2]] if hears_everybody else offers
-
-
-class Transport(WampWebSocketClientProtocol):  # type: ignore[misc]
-    """WAMP over WebSocket as autobahn does it, without the work per message that only its trace log needs."""
-
-    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
-        """Take bytes from the network."""
-        self._dataReceived(data)
-
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803 - autobahn's names
-        """Hand the messages of one frame to the session; a message that cannot be read costs only itself."""
-        try:
-            messages = self._serializer.unserialize(payload, isBinary)
-        except Exception as error:  # the payload is a foreign peer's
-            self.log.warn("dropped an unreadable WAMP message of {size} bytes: {error}", size=len(payload), error=error)
-            return
-        try:
-            for message in messages:
-                self._session.onMessage(message)
-        except Exception:  # a protocol violation of the router
-            self.log.failure("the router broke the WAMP protocol; reconnecting")
-            self._bailout(self.CLOSE_STATUS_CODE_PROTOCOL_ERROR, reason="WAMP protocol error")
-
-    def send(self, msg: Message) -> None:
-        """Send one WAMP message.
-
-        Raises:
-            TransportLost: if the connection has gone.
-            SerializationError: if the message holds something that has no form on the wire, or is too large.
-        """
-        if self._session is None:
-            raise TransportLost
-        payload, binary = self._serialized(msg)
-        if len(payload) <= _REPLY_LIMIT:
-            self.send_packed(payload, 2 if binary else 1)
-        elif isinstance(msg, Yield):
-            self.send(_too_large(msg, len(payload)))
-        else:
-            raise SerializationError(f"The WAMP message takes {len(payload):,} bytes, more than a router does.")
-
-    def _serialized(self, msg: Message) -> tuple[bytes, bool]:
-        if self.takes_packed:
-            return _marshalled(msg), True
-        try:
-            serialized: tuple[bytes, bool] = self._serializer.serialize(msg)
-        except Exception as error:  # what is in the message is the caller's
-            raise SerializationError(f"WAMP message serialization error: {error}") from error
-        return serialized
-
-    @property
-    def takes_packed(self) -> bool:
-        """Whether the router agreed on MessagePack, so that `send_packed` may be given messages packed beforehand."""
-        return isinstance(self._serializer._serializer, _TolerantMsgPack)  # noqa: SLF001 - autobahn keeps it there
-
-    def send_packed(self, payload: bytes, opcode: int = 2) -> None:
-        """Send one WAMP message that is serialized already, in one frame.
-
-        The frame's masking key is zero, so that nothing has to be computed per byte. RFC 6455 asks for a mask; its
-        value protects the proxies that browsers go through, not us.
-
-        Args:
-            payload: the message.
-            opcode: 2 for a binary message, 1 for text.
-        """
-        size = len(payload)
-        if size <= 125:  # noqa: PLR2004 - RFC 6455, 5.2
-            head = bytes((0x80 | opcode, 0x80 | size, 0, 0, 0, 0))
-        elif size <= 0xFFFF:  # noqa: PLR2004 - RFC 6455, 5.2
-            head = bytes((0x80 | opcode, 0xFE)) + size.to_bytes(2, "big") + b"\0\0\0\0"
-        else:
-            head = bytes((0x80 | opcode, 0xFF)) + size.to_bytes(8, "big") + b"\0\0\0\0"
-        self.transport.write(head + payload)
-
-
-def _too_large(reply: Yield, size: int) -> Error:
-    """Return what to answer instead of a reply that the router would cut us off for."""
-    why = f"The reply takes {size:,} bytes, more than the {_REPLY_LIMIT:,} that may be sent; ask for less at a time."
-    return Error(Invocation.MESSAGE_TYPE, reply.request, ApplicationError.PAYLOAD_SIZE_EXCEEDED, args=[why])
-
-
-def _marshalled(msg: Message) -> bytes:
-    try:
-        return pack(msg.marshal())
-    except (TypeError, ValueError, OverflowError) as error:
-        raise SerializationError(f"WAMP message serialization error: {error}") from error
 
 
 def reconnect_delay(attempt: int, *, jitter: Callable[[], float] = random.random) -> float:
@@ -229,13 +82,13 @@ class RouterLink:
         """Begin to connect, and reconnect whenever the connection is lost."""
         self._wait_for_join()
         factory = WampWebSocketClientFactory(
-            lambda: self.session, url=self.url, serializers=_serializers(hears_everybody=self._hears_everybody)
+            lambda: self.session, url=self.url, serializers=serializers(hears_everybody=self._hears_everybody)
         )
         factory.protocol = Transport
         factory.noisy = False
         factory.setProtocolOptions(
             maxFramePayloadSize=0,
-            maxMessagePayloadSize=_RECEIVE_LIMIT,
+            maxMessagePayloadSize=RECEIVE_LIMIT,
             failByDrop=True,
             openHandshakeTimeout=5,
             closeHandshakeTimeout=1,
