@@ -120,7 +120,7 @@ class Transport(WampWebSocketClientProtocol):  # type: ignore[misc]
     def _read(self, payload: bytes, binary: bool) -> Iterator[Message]:
         """Give the messages of a frame; those that are plain events have their handlers called instead."""
         serializer = self._serializer._serializer  # noqa: SLF001 - autobahn keeps it there
-        if serializer.BINARY != binary:
+        if binary != serializer.BINARY:
             raise ValueError("it is of the wrong kind")
         for raw in serializer.unserialize(payload):
             if not self._take_event(raw):
