@@ -61,6 +61,7 @@ class Feed:
         self.address = f"{agent.agent_address}.feeds.{feed_name}"
         self.blocks: dict[str, Block] = {}
         self._lock = threading.Lock()
+        self._filled: list[Block] = []
         self._buffered = 0
         self._flush_due = False
         self._envelope: bytes | None = None
@@ -119,6 +120,8 @@ class Feed:
 
     def _append(self, block: Block, stamp: float, data: Mapping[str, Any]) -> None:
         with self._lock:
+            if not block.timestamps:
+                self._filled.append(block)
             block.timestamps.append(stamp)
             columns = block.data
             for key, value in data.items():
@@ -153,6 +156,8 @@ class Feed:
         tags = plain(message.get("influxdb_tags"), f"feed {self.feed_name}: influxdb_tags")
         with self._lock:
             block = self._block(name, columns)
+            if not block.timestamps and stamps:
+                self._filled.append(block)
             block.timestamps.extend(stamps)
             for key, column in columns.items():
                 block.data[key].extend(column)
@@ -196,7 +201,7 @@ class Feed:
         if not self._buffered:
             return
         self._buffered = 0
-        filled = [block for block in self.blocks.values() if block.timestamps]
+        filled, self._filled = self._filled, []
         pieces = [piece for block in filled for piece in packed_pieces(block)]
         for block in filled:
             block.clear()

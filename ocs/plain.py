@@ -16,6 +16,14 @@ _PER_ITEM = 9
 """What a value takes on the wire, in bytes: that of a float."""
 
 
+_Place = str | tuple[Any, Any]
+"""Where a value stands: a name, or the place of its container and its key there. Made into text only if needed."""
+
+
+def _path(place: _Place) -> str:
+    return place if isinstance(place, str) else f"{_path(place[0])}[{place[1]!r}]"
+
+
 class NotSendableError(ValueError, TypeError):
     """A value has no form on the wire; the message names its place and says why.
 
@@ -40,9 +48,9 @@ class _Judge:
         self._verdict = verdict
         self._room = self.room = room
 
-    def refuse(self, place: str, reason: str) -> Any:
+    def refuse(self, place: _Place, reason: str) -> Any:
         """Return what stands for a value that cannot be sent, or raise."""
-        return self._verdict(place, reason)
+        return self._verdict(_path(place), reason)
 
     def weigh(self, size: float) -> bool:
         """Tell whether there is room for ``size`` more bytes, and take it."""
@@ -51,9 +59,9 @@ class _Judge:
         self.room -= size
         return True
 
-    def too_large(self, place: str, size: float) -> Any:
+    def too_large(self, place: _Place, size: float) -> Any:
         """Refuse a value for its size."""
-        return self._verdict(place, f"takes about {size:,} bytes, more than there is room for.")
+        return self._verdict(_path(place), f"takes about {size:,} bytes, more than there is room for.")
 
 
 def plain(value: Any, name: str = "value") -> Any:
@@ -94,7 +102,7 @@ def _raise(place: str, reason: str) -> Any:
     raise NotSendableError(place, reason)
 
 
-def _convert(value: Any, place: str, judge: _Judge, depth: int) -> Any:
+def _convert(value: Any, place: _Place, judge: _Judge, depth: int) -> Any:
     kind = type(value)
     if kind is bool or value is None:
         return value
@@ -109,7 +117,7 @@ def _convert(value: Any, place: str, judge: _Judge, depth: int) -> Any:
     return _convert_other(value, place, judge, depth)
 
 
-def _convert_text(value: str, place: str, judge: _Judge) -> str | None:
+def _convert_text(value: str, place: _Place, judge: _Judge) -> str | None:
     if len(value) >= _LONG and not judge.weigh(len(value)):
         return judge.too_large(place, len(value))  # type: ignore[no-any-return]
     if not _is_unicode(value):
@@ -117,7 +125,7 @@ def _convert_text(value: str, place: str, judge: _Judge) -> str | None:
     return value
 
 
-def _convert_float(value: float, place: str, judge: _Judge) -> float | None:
+def _convert_float(value: float, place: _Place, judge: _Judge) -> float | None:
     if math.isfinite(value):
         return value
     if math.isnan(value):
@@ -125,7 +133,7 @@ def _convert_float(value: float, place: str, judge: _Judge) -> float | None:
     return judge.refuse(place, "is infinite, which has no form on the wire; use NaN or None for 'no value'.")  # type: ignore[no-any-return]
 
 
-def _convert_other(value: Any, place: str, judge: _Judge, depth: int) -> Any:
+def _convert_other(value: Any, place: _Place, judge: _Judge, depth: int) -> Any:
     if isinstance(value, Mapping):
         return _convert_map(value, place, judge, depth)
     if isinstance(value, list | tuple | set | frozenset):
@@ -147,12 +155,12 @@ def kind_name(value: Any) -> str:
     return type(value).__name__
 
 
-def _convert_map(value: Mapping[Any, Any], place: str, judge: _Judge, depth: int) -> dict[Any, Any]:
+def _convert_map(value: Mapping[Any, Any], place: _Place, judge: _Judge, depth: int) -> dict[Any, Any]:
     # Taken in one step: another thread may be adding keys meanwhile.
     items = list(value.items())
     if not judge.weigh(2 * _PER_ITEM * len(items)):
         return judge.too_large(place, 2 * _PER_ITEM * len(items))  # type: ignore[no-any-return]
-    return {sendable_text(_key(key)): _convert(item, f"{place}[{key!r}]", judge, depth + 1) for key, item in items}
+    return {sendable_text(_key(key)): _convert(item, (place, key), judge, depth + 1) for key, item in items}
 
 
 def _key(key: Any) -> str:
@@ -164,7 +172,7 @@ def _key(key: Any) -> str:
     return str(key.value if hasattr(key, "value") and hasattr(key, "name") else key)
 
 
-def _convert_items(value: Any, place: str, judge: _Judge, depth: int) -> list[Any]:
+def _convert_items(value: Any, place: _Place, judge: _Judge, depth: int) -> list[Any]:
     items = list(value)
     if not judge.weigh(_PER_ITEM * len(items)):
         return judge.too_large(place, _PER_ITEM * len(items))  # type: ignore[no-any-return]
@@ -173,7 +181,7 @@ def _convert_items(value: Any, place: str, judge: _Judge, depth: int) -> list[An
         return items
     if kinds == {int} and min(items) >= INT_MIN and max(items) <= INT_MAX:
         return items
-    return [_convert(item, f"{place}[{i}]", judge, depth + 1) for i, item in enumerate(items)]
+    return [_convert(item, (place, i), judge, depth + 1) for i, item in enumerate(items)]
 
 
 _ALWAYS_PLAIN = {bool, type(None)}
