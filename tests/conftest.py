@@ -16,6 +16,7 @@ from ocs.router.config import crossbar_config
 from ocs.router.server import Router, free_port
 from tests.harness import leaks
 from tests.harness.agents import AgentHandle, start_agent
+from tests.harness.peers import PUBLISHED_OCS, peer_python
 from tests.harness.proxy import TcpProxy
 from tests.harness.site import Site
 
@@ -135,8 +136,5 @@ def make_proxy() -> Iterator[Callable[[Any], TcpProxy]]:
 
 @pytest.fixture(scope="session")
 def published_python() -> str:
-    """The interpreter of the published ocs (`make peers`; elsewhere by $OCS_PEERS); skips where there is none."""
-    python = Path(os.environ.get("OCS_PEERS", ROOT / ".peers")) / "ocs" / "bin" / "python"
-    if shutil.which(str(python)) is None:
-        pytest.skip("the published package is not installed: run `make peers`")
-    return str(python)
+    """The interpreter of the published ocs; skips where there is none, fails in CI."""
+    return peer_python("ocs", "ocs", PUBLISHED_OCS)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -108,10 +108,14 @@ def start_agent(
     *arguments: str,
     python: str | Path = sys.executable,
     env: Mapping[str, str] | None = None,
+    program: Sequence[str] = ("-m", "ocs.agent_cli"),
 ) -> AgentHandle:
-    """Start an instance of the site under an interpreter, and return at once."""
+    """Start an instance of the site under an interpreter, and return at once.
+
+    `program`: what the interpreter runs; an agent's own script takes the same arguments.
+    """
     log = site.directory / f"{instance_id}.{time.monotonic_ns()}.out"
-    command = [str(python), "-m", "ocs.agent_cli", "--instance-id", instance_id, *site.args, *arguments]
+    command = [str(python), *program, "--instance-id", instance_id, *site.args, *arguments]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,

@@ -1,17 +1,16 @@
 """Access rules come to the same in ours and in the published package, each in an interpreter of its own."""
 
 import json
-import os
 import random
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.harness.peers import answers
+
 pytestmark = pytest.mark.interop
 
-ROOT = Path(__file__).parents[2]
 ANSWERS = Path(__file__).with_name("access_answers.py")
 CASES = 250
 IDS = ("faker1", "faker2", "lab-therm", "", "x")
@@ -34,36 +33,15 @@ GLOBS = (
 )
 
 
-@pytest.fixture(scope="module")
-def peer_python():
-    python = Path(os.environ.get("OCS_PEER_PYTHON") or ROOT / ".peers/ocs/bin/python")
-    if not python.exists():
-        say = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        say(f"no published ocs at {python}; make it with `.ci/setup peers .peers`, or name it in OCS_PEER_PYTHON")
-    # -I here and below: what PYTHONPATH says must not make it ours against ours.
-    version = "import importlib.metadata as m; print(m.version('ocs'))"
-    found = subprocess.run([python, "-I", "-c", version], capture_output=True, text=True, timeout=30, check=True).stdout
-    assert found.strip() == "0.12.1", f"{python} has ocs {found.strip()}, not the published one"
-    return str(python)
-
-
 @pytest.fixture
-def compare(peer_python, tmp_path):
-    def answers(python, cases):
-        done = subprocess.run(
-            [python, "-I", str(ANSWERS)],
-            input=json.dumps(cases),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            cwd=tmp_path,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
-        return json.loads(done.stdout)
+def compare(published_python, tmp_path):
+    def answers_of(python, cases):
+        return answers(python, str(ANSWERS), input=json.dumps(cases), cwd=tmp_path)
 
     def same(cases):
-        for case, ours, theirs in zip(cases, answers(sys.executable, cases), answers(peer_python, cases), strict=True):
+        for case, ours, theirs in zip(
+            cases, answers_of(sys.executable, cases), answers_of(published_python, cases), strict=True
+        ):
             assert ours == theirs, case
 
     return same

@@ -120,7 +120,8 @@ class FakeDataAgent:
         limit = max(1, VALUES_AT_ONCE // len(channels.names))
         while stamps := clock.take(now, limit):
             data = channels.read(len(stamps))
-            self.agent.publish_to_feed(FEED, {"block_name": BLOCK, "timestamps": stamps, "data": data})
+            message = {"block_name": BLOCK, "timestamps": stamps, "data": data, "influxdb_tags": channels.tags}
+            self.agent.publish_to_feed(FEED, message)
             last = {name: values[-1] for name, values in data.items()}
             session.data = {"fields": last, "timestamp": stamps[-1]}
         return clock.taken - before

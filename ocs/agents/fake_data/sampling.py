@@ -55,6 +55,7 @@ class Channels:
 
     Attributes:
         names: ``channel_00`` and so on.
+        tags: for InfluxDB, name → its tags there and the name of the field: one field, told apart by its channel.
     """
 
     MEAN = 0.1
@@ -66,6 +67,7 @@ class Channels:
 
     def __init__(self, count: int, source: random.Random) -> None:
         self.names = [f"channel_{i:02d}" for i in range(count)]
+        self.tags = {name: {"channel": i, "_field": "temperature"} for i, name in enumerate(self.names)}
         self._values = dict.fromkeys(self.names, self.MEAN)
         self._gauss = source.gauss
 
