@@ -45,11 +45,14 @@ class Watcher:
     def changed(self, child):
         self.phases.append(child.state.phase)
 
+    def told(self):
+        return {child.name: (child.state, child.output.tail.lines()) for child in self.supervisor.children.values()}
+
     async def until(self, ready, seconds=15.0):
         """Return when ``ready()``, looked at every few milliseconds."""
         deadline = time.monotonic() + seconds
         while not ready():
-            assert time.monotonic() < deadline, "waited in vain"
+            assert time.monotonic() < deadline, f"in vain: {self.told()}"
             await deferLater(reactor, 0.01)
 
     def prints(self, child, text):
@@ -134,7 +137,8 @@ FAMILY = f"""
 @pytest_twisted.ensureDeferred
 async def test_grandchildren_go_with_the_child(watcher, how):
     child = watcher.start(FAMILY)
-    await watcher.until(lambda: child.output.tail.lines().count("up") == 2)
+    # Both write to one pipe, and may do so between each other's text and end of line.
+    await watcher.until(lambda: "".join(child.output.tail.lines()).count("up") == 2)
     kids = [int(pid) for line in child.output.tail.lines() if line.startswith("kids") for pid in line.split()[1:]]
     assert len(kids) == 2
     if how == "kill":
