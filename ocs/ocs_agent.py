@@ -538,6 +538,8 @@ def init_site_agent(args: Any, address: str | None = None) -> tuple[OCSAgent, Si
     """
     from twisted.internet import reactor  # noqa: PLC0415 - importing it installs one
 
+    # Timers go by a clock that nobody sets: with the time of day, setting it back would stop every timer of the agent.
+    setattr(reactor, "seconds", time.monotonic)  # noqa: B010 - a plain assignment is an error to the type checker
     txaio.use_twisted()
     txaio.config.loop = reactor
     txaio.start_logging(level=log_level())

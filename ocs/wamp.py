@@ -4,12 +4,12 @@ import random
 from collections.abc import Callable, Generator
 from typing import Any
 
-from twisted.application.internet import ClientService
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 
-from ocs.lean_autobahn import ApplicationSession, CloseDetails, SessionDetails, WampWebSocketClientFactory
-from ocs.wamp_transport import RECEIVE_LIMIT, Transport, serializers
+from ocs.connector import Connector
+from ocs.lean_autobahn import ApplicationSession, CloseDetails, SessionDetails
+from ocs.wamp_transport import TransportFactory
 
 __all__ = ["RouterLink", "reconnect_delay", "within"]
 
@@ -72,7 +72,7 @@ class RouterLink:
         self._timeout = timeout
         self._on_give_up = on_give_up
         self._give_up: Any = None
-        self._service: ClientService | None = None
+        self._connector: Connector | None = None
         self._attempts = 0
         session.on("join", self._joined)
         session.on("leave", self._left)
@@ -81,30 +81,13 @@ class RouterLink:
     def start(self) -> None:
         """Begin to connect, and reconnect whenever the connection is lost."""
         self._wait_for_join()
-        factory = WampWebSocketClientFactory(
-            lambda: self.session, url=self.url, serializers=serializers(hears_everybody=self._hears_everybody)
+        factory = TransportFactory(self.session, self.url, hears_everybody=self._hears_everybody)
+        endpoint = _endpoint(self._reactor, factory)
+        self._connector = Connector(
+            lambda: endpoint.connect(factory), self._next_delay, reactor=self._reactor, on_failure=self._trouble
         )
-        factory.protocol = Transport
-        factory.noisy = False
-        factory.setProtocolOptions(
-            maxFramePayloadSize=0,
-            maxMessagePayloadSize=RECEIVE_LIMIT,
-            failByDrop=True,
-            openHandshakeTimeout=5,
-            closeHandshakeTimeout=1,
-            tcpNoDelay=True,
-            # A link whose other end has vanished without a word is noticed after 10 to 25 s. Any traffic counts as
-            # life, so that a busy reactor is not taken for a dead one.
-            autoPingInterval=10,
-            autoPingTimeout=15,
-            autoPingSize=12,
-            autoPingRestartOnAnyTraffic=True,
-        )
-        self._service = ClientService(
-            _endpoint(self._reactor, factory), factory, retryPolicy=self._next_delay, clock=self._reactor
-        )
-        self._service.whenConnected(failAfterFailures=1).addErrback(self._note_failure)
-        self._service.startService()
+        factory.on_lost = self._connector.lost
+        self._connector.start()
 
     @inlineCallbacks
     def stop(self) -> "Generator[Deferred[Any], Any, None]":
@@ -114,26 +97,26 @@ class RouterLink:
             A Deferred that fires when the connection is closed; a router that does not answer is cut off after 1 s.
         """
         self._cancel_give_up()
-        service, self._service = self._service, None
-        if service is None:
+        connector, self._connector = self._connector, None
+        if connector is None:
             return
         if self.session.is_attached():
             gone: Deferred[None] = Deferred()
             self.session.on("disconnect", lambda *_, **__: None if gone.called else gone.callback(None))
             self.session.leave()
             yield within(self._reactor, gone, _GOODBYE)
-        transport = self.session._transport  # noqa: SLF001 - autobahn offers no other way to ask
-        if transport is not None and transport.transport is not None:
-            transport.transport.abortConnection()
-        yield service.stopService()
+        yield connector.stop()
 
-    def _next_delay(self, _failures: int) -> float:
+    def _next_delay(self) -> float:
         """Count attempts since the last join, not failed connections: a router that refuses us is not hammered."""
         self._attempts += 1
         return reconnect_delay(self._attempts - 1)
 
-    def _note_failure(self, failure: Any) -> None:
-        self.last_error = failure.getErrorMessage() or type(failure.value).__name__
+    def _trouble(self, why: str) -> None:
+        """Keep the reason, and log the first of a row of failures; the rest would say the same."""
+        self.last_error = why
+        if self._attempts == 0:
+            self.session.log.warn("no router at {url}: {why}; trying again", url=self.url, why=why)
 
     def _joined(self, _session: ApplicationSession, _details: SessionDetails) -> None:
         self._attempts = 0
@@ -144,7 +127,7 @@ class RouterLink:
             self.last_error = details.message or details.reason
 
     def _disconnected(self, _session: ApplicationSession, was_clean: bool = False) -> None:  # noqa: ARG002 - autobahn's form
-        if self._service is not None:
+        if self._connector is not None:
             self._wait_for_join()
 
     def _wait_for_join(self) -> None:
@@ -162,7 +145,7 @@ class RouterLink:
             call.cancel()
 
 
-def _endpoint(reactor: Any, factory: WampWebSocketClientFactory) -> Any:
+def _endpoint(reactor: Any, factory: TransportFactory) -> Any:
     endpoint: Any = HostnameEndpoint(reactor, factory.host, factory.port, timeout=5)
     if not factory.isSecure:
         return endpoint

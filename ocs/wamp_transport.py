@@ -10,9 +10,11 @@ from typing import Any
 
 import msgpack
 from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.protocol import connectionDone
 
 from ocs.lean_autobahn import (
     ApplicationError,
+    ApplicationSession,
     CBORSerializer,
     Error,
     Event,
@@ -24,12 +26,13 @@ from ocs.lean_autobahn import (
     SerializationError,
     Serializer,
     TransportLost,
+    WampWebSocketClientFactory,
     WampWebSocketClientProtocol,
     Yield,
 )
 from ocs.ws_frames import FrameCutter, FrameTooLargeError
 
-__all__ = ["MESSAGE_LIMIT", "RECEIVE_LIMIT", "Transport", "pack", "serializers"]
+__all__ = ["MESSAGE_LIMIT", "RECEIVE_LIMIT", "Transport", "TransportFactory", "pack", "serializers"]
 
 MESSAGE_LIMIT = 1 << 20
 """The largest WAMP message that we send, in bytes: what a router with default settings takes."""
@@ -100,6 +103,11 @@ class Transport(WampWebSocketClientProtocol):  # type: ignore[misc]
         except FrameTooLargeError as error:
             self.log.error("the router sends {why}; reconnecting", why=error)
             self.transport.abortConnection()
+
+    def connectionLost(self, reason: Any = connectionDone) -> None:  # noqa: N802 - Twisted's name
+        """Tell the session, then whoever keeps the connection up."""
+        super().connectionLost(reason)
+        self.factory.on_lost()
 
     def _take_frame(self, payload: bytes | None, text: bool, raw: bytes) -> None:
         if payload is None or self.state != self.STATE_OPEN:
@@ -209,6 +217,40 @@ class Transport(WampWebSocketClientProtocol):  # type: ignore[misc]
         else:
             head = bytes((0x80 | opcode, 0xFF)) + size.to_bytes(8, "big") + b"\0\0\0\0"
         self.transport.write(head + payload)
+
+
+class TransportFactory(WampWebSocketClientFactory):  # type: ignore[misc]
+    """Makes the connections of one session.
+
+    Args:
+        session: the session.
+        url: the router's WebSocket.
+        hears_everybody: whether CBOR is to be the favourite serializer.
+
+    Attributes:
+        on_lost: called when a connection has gone.
+    """
+
+    protocol = Transport
+    noisy = False
+
+    def __init__(self, session: ApplicationSession, url: str, *, hears_everybody: bool) -> None:
+        super().__init__(lambda: session, url=url, serializers=serializers(hears_everybody=hears_everybody))
+        self.on_lost: Callable[[], None] = lambda: None
+        self.setProtocolOptions(
+            maxFramePayloadSize=0,
+            maxMessagePayloadSize=RECEIVE_LIMIT,
+            failByDrop=True,
+            openHandshakeTimeout=5,
+            closeHandshakeTimeout=1,
+            tcpNoDelay=True,
+            # A link whose other end has vanished without a word is noticed after 10 to 25 s. Any traffic counts as
+            # life, so that a busy reactor is not taken for a dead one.
+            autoPingInterval=10,
+            autoPingTimeout=15,
+            autoPingSize=12,
+            autoPingRestartOnAnyTraffic=True,
+        )
 
 
 async def _awaited(result: Any) -> Any:

@@ -39,7 +39,7 @@ class Link:
             self.session, "ws://127.0.0.1:1/ws", "realm", reactor=self.clock, timeout=timeout,
             on_give_up=self.given_up.append,
         )  # fmt: skip
-        self.link._service = object()
+        self.link._connector = object()
         self.link._wait_for_join()
 
     def join(self):
@@ -95,9 +95,9 @@ def test_without_a_timeout_it_never_gives_up():
 
 def test_delays_begin_anew_after_a_join():
     link = Link()
-    before = [link.link._next_delay(0) for _ in range(10)]
+    before = [link.link._next_delay() for _ in range(10)]
     link.join()
-    assert link.link._next_delay(0) < 0.3 < before[-1]
+    assert link.link._next_delay() < 0.3 < before[-1]
 
 
 def test_the_reason_of_a_refusal_is_kept_for_the_last_word():
