@@ -52,6 +52,12 @@ def chosen(names):
     return [case for case in CASES if not names or case.name.startswith(tuple(names))]
 
 
+def rounds_of(case, args):
+    """How often a case is measured: one that is called by name at least once."""
+    own = case.quick_rounds if args.quick else case.rounds
+    return args.rounds or own or bool(args.names)
+
+
 def measure(bench, case, sides, rounds, results):
     """Make all rounds of a case, the sides taking turns at going first."""
     taking_part = [side for side in sides if side.name in case.sides]
@@ -72,7 +78,7 @@ def main():
     results = Results(sides)
     with tempfile.TemporaryDirectory(prefix="ocs-bench-") as directory, Bench(directory, args.quick) as bench:
         for case in cases:
-            measure(bench, case, sides, args.rounds or (case.quick_rounds if args.quick else case.rounds), results)
+            measure(bench, case, sides, rounds_of(case, args), results)
     if args.json == "-":
         say_json(results.as_json())
     else:

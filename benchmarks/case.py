@@ -56,7 +56,7 @@ class Case:
             for a figure that it could not get.
         figures: what it returns.
         rounds: how often it is made in a full run.
-        quick_rounds: and in a quick one.
+        quick_rounds: and in a quick one; 0 leaves it out of that.
         sides: whom it can be done to.
     """
 
