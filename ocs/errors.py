@@ -27,6 +27,7 @@ __all__ = [
     "RouterError",
     "SiteConfigError",
     "SiteFileNotFoundError",
+    "TopicError",
 ]
 
 
@@ -160,3 +161,7 @@ class OperationFailedError(OperationError):
 
 class OperationTimeoutError(OperationError, TimeoutError):
     """The operation had not ended in the time given."""
+
+
+class TopicError(OCSError, ValueError):
+    """What was given for a topic cannot be one."""

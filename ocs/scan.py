@@ -1,12 +1,17 @@
 """Who is alive at a site, and what a listener to feeds means: the logic of ``ocs-client-cli``, without its network."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ocs.base import OpCode
+from ocs.errors import TopicError
 from ocs.monitor import SiteMonitor
 
 __all__ = ["AgentFound", "Topic", "as_json", "from_monitor", "from_registry", "op_code_name", "report", "resolve_topic"]
+
+
+_TOPIC = re.compile(r"[^\s#]+")
 
 
 class AgentFound(NamedTuple):
@@ -35,7 +40,14 @@ def resolve_topic(selector: str, address_root: str) -> Topic:
         selector: an address (``observatory.faker-1.feeds.heartbeat``), one relative to the address root
             (``faker-1.feeds.heartbeat``), an instance-id alone, for all of its feeds; ``..`` is any part.
         address_root: the first part of the site's addresses.
+
+    Raises:
+        TopicError: if there are characters in it that no topic has.
     """
+    if not _TOPIC.fullmatch(selector):
+        raise TopicError(
+            f"{selector!r} is no topic: it has no blanks and no '#'; write for example fake-1.feeds.heartbeat"
+        )
     parts = selector.split(".")
     if parts[0] == address_root or (parts[0] and parts[2:3] == ["feeds"]):
         uri = selector

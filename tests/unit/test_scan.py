@@ -2,6 +2,7 @@
 
 import pytest
 
+from ocs.errors import TopicError
 from ocs.monitor import SiteMonitor
 from ocs.scan import AgentFound, as_json, from_monitor, from_registry, op_code_name, report, resolve_topic
 
@@ -30,6 +31,12 @@ def test_topics_are_relative_to_the_address_root_or_whole(selector, uri):
     topic = resolve_topic(selector, "observatory")
     assert topic.uri == uri
     assert topic.match == ("wildcard" if "" in uri.split(".") else None)
+
+
+@pytest.mark.parametrize("selector", ["", "a b", "fake-1.feeds.heart beat", "x#y", "tab\there"])
+def test_what_cannot_be_a_topic_is_refused_by_name(selector):
+    with pytest.raises(TopicError, match="is no topic"):
+        resolve_topic(selector, "observatory")
 
 
 def test_the_report_tells_what_runs():
