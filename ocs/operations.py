@@ -244,12 +244,16 @@ class Operations:
         return self._wait_for(session, timeout)
 
     def _wait_for(self, session: OpSession, timeout: float | None) -> "Deferred[Reply]":
-        done: Deferred[Reply] = Deferred()
         timer = None
 
-        def time_is_up() -> None:
+        def stop_waiting(done: Deferred[Reply]) -> None:
             forget()
+            if timer is not None and timer.active():
+                timer.cancel()
             done.callback(_still_going(session))
+
+        # Cancelled when the caller has gone: it is answered all the same, there is nothing to complain about.
+        done: Deferred[Reply] = Deferred(stop_waiting)
 
         def ended(_session: OpSession) -> None:
             self._in_reactor(answer)
@@ -263,7 +267,7 @@ class Operations:
 
         forget = session.call_when_done(ended)
         if timeout is not None and not done.called:
-            timer = self._reactor.callLater(timeout, time_is_up)
+            timer = self._reactor.callLater(timeout, stop_waiting, done)
         return done
 
     def unknown(self, name: Any) -> Reply:

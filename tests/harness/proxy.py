@@ -25,6 +25,8 @@ class TcpProxy:
         self.ws_url, self.http_url = self._through(router.ws_url), self._through(router.http_url)
         self.realm: str = router.realm
         self._peers: dict[socket.socket, socket.socket] = {}
+        self._near: set[socket.socket] = set()
+        self._abandoned: list[socket.socket] = []
         self._selector = selectors.DefaultSelector()
         self._wake, self._woken = socket.socketpair()
         self._orders: list[str] = []
@@ -58,6 +60,10 @@ class TcpProxy:
     def forget(self) -> None:
         """Make what is open now half-open for ever: its ends hear nothing more, while new connections work."""
         self._order("forget")
+
+    def abandon(self) -> None:
+        """Close the ends of those who have connected, and leave the router's open: it still believes in them."""
+        self._order("abandon")
 
     def close(self) -> None:
         """Close everything and end the thread."""
@@ -109,9 +115,19 @@ class TcpProxy:
         for link in self._peers:
             self._unwatch(link)
 
+    def _do_abandon(self) -> None:
+        for near in self._near & self._peers.keys():
+            far = self._peers.pop(near)
+            del self._peers[far]
+            self._unwatch(near)
+            self._unwatch(far)
+            near.close()
+            self._abandoned.append(far)
+        self._near.clear()
+
     def _do_close(self) -> None:
         self._do_cut()
-        for end in (self._listener, self._wake, self._woken):
+        for end in (*self._abandoned, self._listener, self._wake, self._woken):
             end.close()
         self._selector.close()
 
@@ -133,6 +149,7 @@ class TcpProxy:
         far.settimeout(30)
         near.settimeout(30)
         self._peers[near], self._peers[far] = far, near
+        self._near.add(near)
         self._watch(near)
         self._watch(far)
 
@@ -153,6 +170,7 @@ class TcpProxy:
         if other is None:
             return
         self._peers.pop(other, None)
+        self._near -= {link, other}
         for end in (link, other):
             self._unwatch(end)
             end.close()

@@ -495,6 +495,17 @@ def test_many_waits_end_together_with_the_operation(bench):
     assert bench.reactor.getDelayedCalls() == []
 
 
+@pytest.mark.parametrize("timeout", [None, 60])
+def test_a_wait_that_is_called_off_is_forgotten(bench, timeout):
+    bench.task(Pending().run)
+    bench.start()
+    waiting = bench.operations.wait("task", timeout)
+    waiting.cancel()
+    assert waiting.result[0] == TIMEOUT
+    assert bench.session()._when_done == []
+    assert bench.reactor.getDelayedCalls() == []
+
+
 @pytest.mark.parametrize("timeout", ["soon", [1], float("nan"), True])
 def test_a_timeout_that_is_no_time_is_an_answer(bench, timeout):
     bench.task(Pending().run)
