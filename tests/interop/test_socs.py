@@ -217,3 +217,35 @@ def test_agent_registers_and_shows_what_it_shows_over_the_published(over_both, r
     assert until(lambda: begun(handles["ours"]), lambda ops: ops == begun(handles["published"])) == begun(
         handles["published"]
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "runs"),
+    [
+        (
+            "HWPSupervisor",
+            [
+                ("query_hwp_state", None),
+                ("update_shutdown", {"enable": False}),
+                ("brake", {"freq_tol": "x"}),
+                ("set_const_voltage", {"voltage": 1.0, "direction": "up"}),
+            ],
+        ),
+        (
+            "SmurfFileEmulator",
+            [("uxm_setup", {"sleep": False}), ("take_bgmap", {"wait": False}), ("bias_dets", None)],
+        ),
+    ],
+)
+def test_operations_end_as_over_the_published(over_both, name, runs):
+    handles = over_both(name)
+
+    for op, params in runs:
+        assert ended(handles["ours"], op, params) == ended(handles["published"], op, params)
+
+
+def ended(handle, op, params):
+    """Run an operation, and return what came of it: the code of its start, and its session without times."""
+    code, _, _ = handle.call(".ops", "start", op, params)
+    session = handle.call(".ops", "wait", op, None, 3)[2] if code == 0 else {}
+    return code, session.get("success"), session.get("op_code"), sorted(session.get("data") or {})

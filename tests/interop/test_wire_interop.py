@@ -236,3 +236,14 @@ async def test_every_way_to_call_an_operation(router, agents, args, kwargs):
     assert replies["ours"][0] == replies["published"][0]
     assert set(replies["ours"][2]) >= set(replies["published"][2])  # ours may still show the last session
     covers(shape(without(replies["ours"][2], *MOMENTS)), shape(without(replies["published"][2], *MOMENTS)))
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_the_same_script_through_the_agent_cli(site, run_agent, pythons, side):
+    site.add_instance("ClassicAgent", f"by-cli-{side}", ["--rate", 5])
+    handle = run_agent(f"by-cli-{side}", "--agent", str(CLASSIC), "--entrypoint", "main", python=pythons[side])
+    api = handle.call("", "get_api")
+    handle.kill()  # the published one takes several seconds to obey
+
+    assert api["agent_class"] == "ClassicAgent"
+    assert [name for name, _, _ in api["processes"]] == ["sample", "tick"]
