@@ -30,6 +30,7 @@ class SiteRunner:
         self.timeout = timeout
         self._reactor = reactor
         self._why_lost: str | None = None
+        self._ending = False
 
     def run(self, agent: Any, auto_reconnect: bool = True) -> None:
         """Join the router and run the reactor until SIGINT, SIGTERM, or the router is given up for lost.
@@ -51,12 +52,13 @@ class SiteRunner:
             on_give_up=self._give_up,
         )
         if not auto_reconnect:
-            agent.on("disconnect", lambda _session, was_clean=False: self._give_up(f"connection lost ({was_clean=})"))
+            agent.on("disconnect", lambda *_, **__: self._end_without_link())
         self._reactor.addSystemEventTrigger("before", "shutdown", self._end, agent, link)
         self._reactor.callWhenRunning(self._begin, link)
         self._reactor.run()
         if self._why_lost is not None:
-            sys.stderr.write(f"{agent.instance_id}: {self._why_lost}\n")
+            # sys.stderr goes to the log by now.
+            print(f"{agent.instance_id}: {self._why_lost}", file=sys.__stderr__, flush=True)
             raise SystemExit(1)
 
     def _begin(self, link: RouterLink) -> None:
@@ -76,7 +78,13 @@ class SiteRunner:
         )
         self._stop()
 
+    def _end_without_link(self) -> None:
+        if not self._ending:
+            self._why_lost = f"the connection to the router at {self.url} was lost, and is not to be made again."
+            self._stop()
+
     @inlineCallbacks
     def _end(self, agent: Any, link: RouterLink) -> "Generator[Deferred[Any], Any, None]":
+        self._ending = True
         yield agent.shut_down()
         yield link.stop()

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import random
 import socket
 from urllib.parse import urlsplit
 
@@ -12,11 +13,29 @@ from ocs.errors import RouterError
 __all__ = ["busy_url", "free_port", "require_port"]
 
 
+_NOT_FOR_CLIENTS = range(20_000, 32_768)
+"""Ports that systems do not give to outgoing connections, by default. A router that is restarted finds such a port as
+it left it: no connection of anybody's has taken it meanwhile, not even an agent's that looks for the router, which may
+otherwise come to be connected to itself."""
+
+
 def free_port(host: str = "127.0.0.1") -> int:
-    """Return a TCP port that nothing listens at now."""
+    """Return a TCP port that nothing listens at now, and that no outgoing connection will take."""
+    for port in random.sample(_NOT_FOR_CLIENTS, 100):
+        if _is_free(host, port):
+            return port
     with socket.socket() as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
+
+
+def _is_free(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+        return True
 
 
 def require_port(host: str, port: int) -> None:

@@ -178,9 +178,17 @@ def _wait_gone(family: Sequence[psutil.Process], timeout: float) -> None:
 def _is_gone(process: psutil.Process) -> bool:
     """Tell whether a process has ended, be it reaped or not: an orphan is reaped by init, in init's own time."""
     try:
-        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+        return not process.is_running() or (process.status() == psutil.STATUS_ZOMBIE and not _has_threads(process.pid))
     except psutil.NoSuchProcess:
         return True
+
+
+def _has_threads(pid: int) -> bool:
+    """Tell whether an ended process still has threads on their way out, which hold its sockets until they are."""
+    try:
+        return len(list(Path(f"/proc/{pid}/task").iterdir())) > 1
+    except OSError:
+        return False
 
 
 def _signal(process: psutil.Process, how: signal.Signals) -> None:

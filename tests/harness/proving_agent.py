@@ -93,6 +93,10 @@ class ProvingAgent:
                 )
         return True, f"{count} samples"
 
+    def later(self, session, params):
+        time.sleep(params["after"])
+        return self.publish(session, params)
+
     def publish_bad(self, session, params):
         """Publish what cannot be sent, and tell what came of it."""
         try:
@@ -174,7 +178,7 @@ def main(args=None):
     parsed = site_config.parse_args(agent_class="ProvingAgent", parser=parser, args=args)
     agent, runner = ocs_agent.init_site_agent(parsed)
     work = ProvingAgent(agent)
-    for name in ("echo", "crash", "bad_result", "publish", "publish_bad", "foreign", "data"):
+    for name in ("echo", "crash", "bad_result", "publish", "later", "publish_bad", "foreign", "data"):
         agent.register_task(name, getattr(work, name))
     agent.register_task("raw", work.raw, min_privs=parsed.min_privs)
     agent.register_task("raw_here", work.raw, blocking=False)

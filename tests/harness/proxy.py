@@ -65,6 +65,10 @@ class TcpProxy:
         """Close the ends of those who have connected, and leave the router's open: it still believes in them."""
         self._order("abandon")
 
+    def close_abandoned(self) -> None:
+        """Close the router's ends that `abandon` has left open."""
+        self._order("close_abandoned")
+
     def close(self) -> None:
         """Close everything and end the thread."""
         self._order("close")
@@ -125,9 +129,14 @@ class TcpProxy:
             self._abandoned.append(far)
         self._near.clear()
 
+    def _do_close_abandoned(self) -> None:
+        while self._abandoned:
+            self._abandoned.pop().close()
+
     def _do_close(self) -> None:
         self._do_cut()
-        for end in (*self._abandoned, self._listener, self._wake, self._woken):
+        self._do_close_abandoned()
+        for end in (self._listener, self._wake, self._woken):
             end.close()
         self._selector.close()
 

@@ -13,6 +13,10 @@ def test_a_free_port_can_be_listened_at():
     require_port("127.0.0.1", free_port())
 
 
+def test_a_free_port_is_none_that_outgoing_connections_take():
+    assert all(20_000 <= free_port() < 32_768 for _ in range(20))
+
+
 def test_a_busy_port_is_refused_with_number_holder_and_remedy():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
