@@ -233,7 +233,7 @@ def test_agent_registers_and_shows_what_it_shows_over_the_published(over_both, r
         ),
         (
             "SmurfFileEmulator",
-            [("uxm_setup", {"sleep": False}), ("take_bgmap", {"wait": False}), ("bias_dets", None)],
+            [("bias_dets", None), ("take_bgmap", {"wait": False})],
         ),
     ],
 )
@@ -247,5 +247,6 @@ def test_operations_end_as_over_the_published(over_both, name, runs):
 def ended(handle, op, params):
     """Run an operation, and return what came of it: the code of its start, and its session without times."""
     code, _, _ = handle.call(".ops", "start", op, params)
-    session = handle.call(".ops", "wait", op, None, 3)[2] if code == 0 else {}
+    done, message, session = handle.call(".ops", "wait", op, None, 4) if code == 0 else (0, "", {})
+    assert done == 0, message
     return code, session.get("success"), session.get("op_code"), sorted(session.get("data") or {})

@@ -241,7 +241,8 @@ async def test_every_way_to_call_an_operation(router, agents, args, kwargs):
 @pytest.mark.parametrize("side", SIDES)
 def test_the_same_script_through_the_agent_cli(site, run_agent, pythons, side):
     site.add_instance("ClassicAgent", f"by-cli-{side}", ["--rate", 5])
-    handle = run_agent(f"by-cli-{side}", "--agent", str(CLASSIC), "--entrypoint", "main", python=pythons[side])
+    program = [str(Path(pythons[side]).with_name("ocs-agent-cli")), "--agent", str(CLASSIC), "--entrypoint", "main"]
+    handle = run_agent(f"by-cli-{side}", python=pythons[side], program=program)
     api = handle.call("", "get_api")
     handle.kill()  # the published one takes several seconds to obey
 
