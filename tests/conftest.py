@@ -3,8 +3,6 @@
 See docs/developer/testing.md.
 """
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +18,6 @@ from tests.harness.peers import PUBLISHED_OCS, peer_python
 from tests.harness.proxy import TcpProxy
 from tests.harness.site import Site
 
-ROOT = Path(__file__).parent.parent
 HUB = SimpleNamespace(
     wamp_server="ws://127.0.0.1:8001/ws",
     wamp_http="http://127.0.0.1:8001/call",
