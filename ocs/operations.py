@@ -175,20 +175,24 @@ class Operations:
         op = self.find(name)
         if op is None:
             return self.unknown(name)
+        if active := self._active(name):
+            return _in_progress(active)
+        try:
+            params = check_params(op.launcher, params)
+        except ParamError as error:
+            return ERROR, f'Did not start "{name}": {error.msg}', {}
         with self._lock:
-            current = self.sessions[name]
-            if current is None or current.status == "done":
-                try:
-                    params = check_params(op.launcher, params)
-                except ParamError as error:
-                    return ERROR, f'Did not start "{name}": {error.msg}', {}
-                session = OpSession(next(self._ids), name, app=self._app, cred_level=cred_level)
-                self.sessions[name] = session
-                current = None
-        if current is not None:
-            return ERROR, f'Operation "{name}" already in progress.', current.encoded_for_client()
+            active = self._active(name)  # another thread may have been quicker
+            if active is None:
+                session = self.sessions[name] = OpSession(next(self._ids), name, app=self._app, cred_level=cred_level)
+        if active is not None:
+            return _in_progress(active)
         self._launch(op, session, params)
         return OK, f'Started operation "{name}".', session.encoded_for_client()
+
+    def _active(self, name: str) -> OpSession | None:
+        session = self.sessions[name]
+        return None if session is None or session.status == "done" else session
 
     def end_early(self, name: str, verb: str, params: dict[str, Any] | None) -> Reply:
         """Hand a stop (of a process) or an abort (of a task) to its function.
@@ -382,6 +386,10 @@ def _shown(result: Any) -> str:
 def _where(failure: Failure) -> str:
     frames = traceback.extract_tb(failure.getTracebackObject())
     return f" ({frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name})" if frames else ""
+
+
+def _in_progress(session: OpSession) -> Reply:
+    return ERROR, f'Operation "{session.op_name}" already in progress.', session.encoded_for_client()
 
 
 def _outcome(session: OpSession) -> str:

@@ -206,6 +206,19 @@ def test_without_a_router_from_the_start_too(make_site, run_agent, router):
     assert agent.output.splitlines()[-1].startswith("prove-1: gave up: no router at ws://127.0.0.1:9/ws")
 
 
+def test_an_agent_that_is_not_to_reconnect_ends_with_its_link(behind, tcp_proxy):
+    agent = behind(tcp_proxy, "--startup", "--once")
+    tcp_proxy.cut()
+    assert agent.process.wait(10) == 1
+    assert "connection to the router" in agent.output.splitlines()[-1]
+
+
+def test_an_agent_that_is_not_to_reconnect_ends_in_order_when_asked(behind, router):
+    agent = behind(router, "--startup", "--once")
+    assert agent.stop(signal.SIGTERM) == 0
+    assert "connection to the router" not in agent.output
+
+
 def test_the_last_line_is_all_that_goes_to_stderr(make_site, router):
     site = make_site(router)
     site.hub["wamp_server"] = "ws://127.0.0.1:9/ws"

@@ -174,6 +174,7 @@ def main(args=None):
     parser.add_argument("--startup", action="store_true")
     parser.add_argument("--deaf", action="store_true")
     parser.add_argument("--listen", help="a topic pattern")
+    parser.add_argument("--once", action="store_true", help="do not reconnect")
     parser.add_argument("--min-privs", type=int, default=1)
     parsed = site_config.parse_args(agent_class="ProvingAgent", parser=parser, args=args)
     agent, runner = ocs_agent.init_site_agent(parsed)
@@ -195,7 +196,7 @@ def main(args=None):
         agent.register_process(f"loop_{number:03}", work.loop, work.stop)
     if parsed.listen:
         agent.subscribe_on_start(lambda event: work.heard.append(event[0]), parsed.listen, {"match": "wildcard"})
-    runner.run(agent, auto_reconnect=True)
+    runner.run(agent, auto_reconnect=not parsed.once)
 
 
 if __name__ == "__main__":

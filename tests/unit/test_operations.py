@@ -187,6 +187,33 @@ def test_a_bad_parameter_answers_error_and_makes_no_session(bench):
     assert texts(bench.run(params={"volts": 3})) == ["{'volts': 3.0}"]
 
 
+def test_a_parameters_check_may_ask_the_agent(bench):
+    @param("a", default=1, check=lambda value: bench.operations.start("task", None)[0] == OK)
+    def operation(session, params):
+        return True, ""
+
+    bench.task(fine)
+    bench.task(operation, name="asking")
+    assert bench.run("asking").success is True
+    assert bench.session().success is True
+
+
+def test_of_many_starts_at_once_one_wins(bench):
+    bench.task(Pending().run)
+    replies, ready = [], threading.Barrier(8)
+
+    def start():
+        ready.wait(5)
+        replies.append(bench.operations.start("task", None)[0])
+
+    threads = [threading.Thread(target=start) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(replies) == [ERROR] * 7 + [OK]
+
+
 def test_a_name_is_taken_once(bench):
     bench.task(fine)
     with pytest.raises(ValueError, match="'task'"):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.python import threadable
 
-from ocs.outbox import Outbox, Parcel
+from ocs.outbox import _HIGH_WATER, Outbox, Parcel
 from tests.harness.fakes import Log
 from tests.harness.reactor import SteppedReactor
 
@@ -135,11 +135,17 @@ def test_who_waits_for_the_end_is_told_when_nothing_more_can_leave(link, state):
     assert told == [1]
 
 
+def fill(outbox):
+    """Put in more than there is room for before publishers wait."""
+    payload = b"x" * (1 << 20)
+    for number in range((_HIGH_WATER >> 20) + 2):
+        outbox.put(Parcel(str(number), payload, 1))
+
+
 def test_a_thread_waits_while_the_router_cannot_keep_up(link, monkeypatch):
     monkeypatch.setattr(threadable, "ioThread", threadable.getThreadID())
     link.outbox.open()
-    for number in range(10):
-        link.outbox.put(parcel(number, size=1 << 20))
+    fill(link.outbox)
     waited = threading.Event()
     thread = threading.Thread(target=lambda: (link.outbox.wait_for_room(), waited.set()))
     thread.start()
@@ -150,8 +156,7 @@ def test_a_thread_waits_while_the_router_cannot_keep_up(link, monkeypatch):
 
 
 def test_nobody_waits_with_the_link_down_nor_in_the_reactor(link, monkeypatch):
-    for number in range(10):
-        link.outbox.put(parcel(number, size=1 << 20))
+    fill(link.outbox)
     began = time.monotonic()
     link.outbox.wait_for_room()
     monkeypatch.setattr(threadable, "ioThread", threadable.getThreadID())
@@ -163,8 +168,7 @@ def test_nobody_waits_with_the_link_down_nor_in_the_reactor(link, monkeypatch):
 def test_a_thread_that_waits_goes_on_when_the_link_is_lost(link, monkeypatch):
     monkeypatch.setattr(threadable, "ioThread", threadable.getThreadID())
     link.outbox.open()
-    for number in range(10):
-        link.outbox.put(parcel(number, size=1 << 20))
+    fill(link.outbox)
     thread = threading.Thread(target=link.outbox.wait_for_room)
     thread.start()
     link.outbox.close()

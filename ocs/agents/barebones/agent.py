@@ -67,6 +67,7 @@ class BarebonesAgent:
 
     def stop_count(self, session: ocs_agent.OpSession, params: dict[str, Any] | None) -> tuple[bool, str]:
         """Wake the loop of `count`, which then sees that its session is stopping."""
+        session.set_status("stopping")
         self._wake.set()
         return True, "Asked count to stop."
 

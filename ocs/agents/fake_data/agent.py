@@ -141,6 +141,7 @@ class FakeDataAgent:
 
     def stop_acq(self, session: Session, params: Params) -> Result:
         """Wake the loop of `acq`, which then sees that it is to end."""
+        session.set_status("stopping")
         self._wake.set()
         return True, "Asked acq to stop."
 
