@@ -223,7 +223,7 @@ class Operations:
             return self.unknown(name)
         session = self.sessions[name]
         if session is None:
-            return OK, f'"{name}" has not run since the agent started.', {}
+            return OK, "No session active.", {}  # the words that scripts look for
         word = "Session active." if session.status != "done" else f"Last session {_outcome(session)}."
         return OK, word, session.encoded_for_client()
 

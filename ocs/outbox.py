@@ -14,7 +14,7 @@ from twisted.python import threadable
 
 __all__ = ["Outbox", "Parcel"]
 
-_HIGH_WATER = 8 << 20
+_HIGH_WATER = 48 << 20
 _TURN = 1 << 20
 _PATIENCE = 5.0
 _COMPLAIN_EVERY = 60.0
