@@ -142,18 +142,23 @@ def _check_text(column: list[Any], key: str, feed: str) -> None:
             _check_unicode(value, key, feed)
 
 
+def _length(value: Any) -> int:
+    return len(value) if isinstance(value, str) else 0
+
+
 def _size(value: Any) -> int:
     return len(value.encode("utf-8", "replace")) if isinstance(value, str) else 0
 
 
 def _check_samples(columns: Mapping[str, list[Any]], feed: str, block: str) -> None:
-    """Refuse a sample whose texts are too large together, though none of them is alone."""
-    longest = {
-        key: max((len(value) for value in column if type(value) is str), default=0) for key, column in columns.items()
-    }
-    if sum(longest.values()) * 4 <= _SAMPLE_LIMIT:
+    """Refuse a sample whose texts are too large together, though none of them is alone.
+
+    A column is taken for one of texts by its first value, so that numbers cost nothing here.
+    """
+    texts = [column for column in columns.values() if column and type(column[0]) is str]
+    if sum(max(map(_length, column)) for column in texts) * 4 <= _SAMPLE_LIMIT:
         return
-    for sample in zip(*(columns[key] for key, length in longest.items() if length), strict=True):
+    for sample in zip(*texts, strict=True):
         size = sum(map(_size, sample))
         if size > _SAMPLE_LIMIT:
             raise FeedValueError(
