@@ -87,6 +87,7 @@ class RouterLink:
             lambda: endpoint.connect(factory), self._next_delay, reactor=self._reactor, on_failure=self._trouble
         )
         factory.on_lost = self._connector.lost
+        factory.on_refused = self._trouble
         self._connector.start()
 
     @inlineCallbacks

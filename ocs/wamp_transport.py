@@ -109,6 +109,13 @@ class Transport(WampWebSocketClientProtocol):  # type: ignore[misc]
         super().connectionLost(reason)
         self.factory.on_lost()
 
+    def failHandshake(self, reason: str) -> None:  # noqa: N802 - autobahn's name
+        """Give up a connection to what does not talk as a router does."""
+        self.wasNotCleanReason = reason
+        self.factory.on_refused(reason)
+        self.state = self.STATE_CLOSED
+        self.transport.abortConnection()
+
     def _take_frame(self, payload: bytes | None, text: bool, raw: bytes) -> None:
         if payload is None or self.state != self.STATE_OPEN:
             self._dataReceived(raw)
@@ -208,7 +215,12 @@ class Transport(WampWebSocketClientProtocol):  # type: ignore[misc]
         Args:
             payload: the message.
             opcode: 2 for a binary message, 1 for text.
+
+        Raises:
+            TransportLost: if the connection is being dropped; what is written then goes nowhere.
         """
+        if self.state != self.STATE_OPEN:
+            raise TransportLost
         size = len(payload)
         if size <= 125:  # noqa: PLR2004 - RFC 6455, 5.2
             head = bytes((0x80 | opcode, 0x80 | size, 0, 0, 0, 0))
@@ -229,6 +241,7 @@ class TransportFactory(WampWebSocketClientFactory):  # type: ignore[misc]
 
     Attributes:
         on_lost: called when a connection has gone.
+        on_refused: called with the reason when the other end will not talk WAMP over WebSocket.
     """
 
     protocol = Transport
@@ -237,6 +250,7 @@ class TransportFactory(WampWebSocketClientFactory):  # type: ignore[misc]
     def __init__(self, session: ApplicationSession, url: str, *, hears_everybody: bool) -> None:
         super().__init__(lambda: session, url=url, serializers=serializers(hears_everybody=hears_everybody))
         self.on_lost: Callable[[], None] = lambda: None
+        self.on_refused: Callable[[str], None] = lambda _reason: None
         self.setProtocolOptions(
             maxFramePayloadSize=0,
             maxMessagePayloadSize=RECEIVE_LIMIT,

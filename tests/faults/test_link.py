@@ -231,6 +231,15 @@ def test_the_last_line_is_all_that_goes_to_stderr(make_site, router):
     assert ended.stderr.count("\n") == 1
 
 
+def test_an_address_that_is_no_routers_is_told_with_the_reason(make_site, run_agent, router):
+    site = make_site(router)
+    site.hub["wamp_server"] = router.ws_url.replace("/ws", "/elsewhere")
+    agent = start_proving(run_agent, site, "--crossbar-timeout", "1", wait=False)
+    assert agent.process.wait(15) == 1
+    assert "404" in agent.output.splitlines()[-1]
+    assert agent.output.count("404") == 2  # once when it began, once in the last line
+
+
 def test_a_wrong_realm_is_named_in_the_last_line(make_site, run_agent, router):
     site = make_site(router)
     site.hub["wamp_realm"] = "elsewhere"
