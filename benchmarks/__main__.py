@@ -30,6 +30,7 @@ def parse(argv=None):
     parser.add_argument(
         "--rounds", type=int, metavar="N", help="rounds of every measurement, instead of its own number"
     )
+    parser.add_argument("--markdown", action="store_true", help="print the table for the documentation")
     parser.add_argument(
         "--json",
         metavar="FILE",
@@ -82,7 +83,7 @@ def main():
     if args.json == "-":
         say_json(results.as_json())
     else:
-        show(results)
+        show(results, args.markdown)
         say(f"Figures: {save(results, args.json)}")
     return 0
 

@@ -50,7 +50,7 @@ CASES = (
             Figure("pss", "memory, PSS (MiB)", (Target(0.75),)),
         ),
         rounds=10,
-        quick_rounds=3,
+        quick_rounds=2,
     ),
     Case(
         "agent idle",

@@ -29,7 +29,7 @@ def record(shape, bench, side):
         load.answer()
         wait_until_recording(bench)
         cost = Cost(recorder=agent.pid, router=bench.router_pid, load=load.pid)
-        sent = load.ask(f"run {5 if bench.quick else 20}", timeout=120)
+        sent = load.ask(f"run {5 if bench.quick else 10}", timeout=120)
         lag = settle(agent) - sent["ended"]
         router = cost.cpu("router")
         stop(bench)
@@ -102,6 +102,7 @@ def case(name, title, shape, cpu_targets, quick_rounds=0):
             Figure("exit", "SIGTERM to exit (s)", (Target(2, ratio=False),)),
             Figure("size", "bytes per sample on disk"),
         ),
+        rounds=2,
         quick_rounds=quick_rounds,
     )
 

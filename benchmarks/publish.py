@@ -168,6 +168,7 @@ CASES = (
             Figure("router", "router CPU (s/M samples)"),
             Figure("lost", "samples lost", (Target(0, ratio=False),)),
         ),
+        rounds=2,
         quick_rounds=0,
     ),
     case(
@@ -200,6 +201,6 @@ CASES = (
             Figure("lost", "samples lost", (Target(0, ratio=False),)),
             Figure("peak", "peak memory (MiB)"),
         ),
-        rounds=2,
+        rounds=1,
     ),
 )

@@ -60,10 +60,11 @@ def logic(number, bench, side):
     site = bench.site_file((KIND, INSTANCE))
     with bench.program("registry_logic", site, number, limit, side=side) as program:
         found = program.answer(limit + 30)
-    return {key: 1000 * found[key] for key in ("first", "same", "changed", "status") if key in found}
+    costs = {key: 1000 * found[key] for key in ("first", "same", "changed", "status") if key in found}
+    return {"taken": found["taken"], **costs}
 
 
-def crowd_case(number, quick_rounds=0):
+def crowd_case(number, rounds=1, quick_rounds=0):
     """The case of a crowd of a size."""
     return Case(
         f"registry {number:,}",
@@ -77,26 +78,27 @@ def crowd_case(number, quick_rounds=0):
             Figure("status", "main.status() (ms)"),
             Figure("peak", "peak memory (MiB)"),
         ),
-        rounds=2,
+        rounds=rounds,
         quick_rounds=quick_rounds,
     )
 
 
-def logic_case(number, quick_rounds=1):
+def logic_case(number, rounds=1, quick_rounds=0):
     """The case of the logic alone at a size."""
     return Case(
         f"registry logic {number:,}",
         f"{number:,} agents fed straight into the class",
         partial(logic, number),
         (
+            Figure("taken", "heartbeats taken", (Target(3 * number, ratio=False, most=False),)),
             Figure("first", "first heartbeats (ms CPU)", (Target(0.5),)),
             Figure("same", "nothing changed (ms CPU)"),
             Figure("changed", "1 in 100 changed (ms CPU)"),
             Figure("status", "session for status (ms CPU)"),
         ),
-        rounds=2,
+        rounds=rounds,
         quick_rounds=quick_rounds,
     )
 
 
-CASES = (crowd_case(100), crowd_case(1000, 1), crowd_case(3000), logic_case(1000), logic_case(10_000, 0))
+CASES = (crowd_case(100), crowd_case(1000, 2, 1), crowd_case(3000), logic_case(1000, 3, 1), logic_case(10_000))

@@ -13,6 +13,7 @@ from ocs.cli.output import say, table
 
 __all__ = ["Results", "machine", "save", "show"]
 
+COLUMNS = ("case", "figure", OURS, PUBLISHED, "ratio (rounds)", "target")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -126,18 +127,27 @@ def _spread(ratios):
 
 
 def _target_text(verdicts):
-    words = {True: "met", False: "NOT MET", None: "unknown"}
+    words = {True: "met", False: "NOT MET", None: "no figure"}
     return "; ".join(f"{target}: {words[met]}" for target, met in verdicts)
 
 
-def show(results):
-    """Print the table: medians of the rounds, the ratio with its smallest and largest round, the targets."""
+def show(results, markdown=False):
+    """Print the table: medians of the rounds, the ratio with its smallest and largest round, the targets.
+
+    Args:
+        results: what was measured.
+        markdown: for the documentation rather than for the terminal.
+    """
     where = machine()
     say(f"{where['cpu']}, {where['cores']} cores, {where['memory_gib']} GiB, {where['system']}")
     for name, versions in results.versions.items():
         say(f"{name}: " + ", ".join(f"{package} {version}" for package, version in versions.items()))
-    columns = ("case", "figure", OURS, PUBLISHED, "ratio (rounds)", "target")
-    table(columns, [row for case in results.cases for row in _rows(results, case)])
+    rows = [row for case in results.cases for row in _rows(results, case)]
+    if markdown:
+        for row in (COLUMNS, ["---"] * len(COLUMNS), *rows):
+            say(f"| {' | '.join(row)} |")
+    else:
+        table(COLUMNS, rows)
     for failure in results.failures:
         say(f"{failure['case']}, {failure['side']}: {failure['error']}")
 
