@@ -76,6 +76,8 @@ def measure(bench, case, sides, rounds, results):
 def main():
     args = parse()
     cases, sides = chosen(args.names), both_sides()
+    for side in sides:
+        side.warm_up()
     results = Results(sides)
     with tempfile.TemporaryDirectory(prefix="ocs-bench-") as directory, Bench(directory, args.quick) as bench:
         for case in cases:

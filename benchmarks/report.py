@@ -8,7 +8,7 @@ from statistics import median
 
 import psutil
 
-from benchmarks.sides import OURS, PUBLISHED
+from benchmarks.sides import OURS, PUBLISHED, state_of_code
 from ocs.cli.output import say, table
 
 __all__ = ["Results", "machine", "save", "show"]
@@ -43,6 +43,7 @@ class Results:
 
     def __init__(self, sides):
         self.started = time.time()
+        self.code = state_of_code()
         self.versions = {side.name: side.versions for side in sides}
         self.cases = []
         self._values = {}
@@ -88,6 +89,7 @@ class Results:
         return {
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.started)),
             "machine": machine(),
+            "code": {"at_start": self.code, "at_end": state_of_code()},
             "versions": self.versions,
             "load_average": psutil.getloadavg(),
             "failures": self.failures,
@@ -142,6 +144,8 @@ def show(results, markdown=False):
     say(f"{where['cpu']}, {where['cores']} cores, {where['memory_gib']} GiB, {where['system']}")
     for name, versions in results.versions.items():
         say(f"{name}: " + ", ".join(f"{package} {version}" for package, version in versions.items()))
+    if results.code != state_of_code():
+        say("The code of ours changed during the run: these figures mix versions and should not be published.")
     rows = [row for case in results.cases for row in _rows(results, case)]
     if markdown:
         for row in (COLUMNS, ["---"] * len(COLUMNS), *rows):

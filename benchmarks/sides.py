@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ocs.errors import OCSError
 
-__all__ = ["OURS", "PUBLISHED", "BenchmarkError", "Side", "both_sides", "child_environment"]
+__all__ = ["OURS", "PUBLISHED", "BenchmarkError", "Side", "both_sides", "child_environment", "state_of_code"]
 
 OURS, PUBLISHED = "ours", "published"
 ROOT = Path(__file__).parent.parent
@@ -50,6 +50,22 @@ class Side:
         return json.loads(
             subprocess.check_output([self.python, "-c", _ABOUT], text=True, env=child_environment(), cwd="/")
         )
+
+    def warm_up(self):
+        """Import once what will be measured, so that no round has to compile byte code."""
+        modules = "ocs.ocs_client, ocs.agents.fake_data.agent, ocs.agents.registry.agent, ocs.agents.aggregator.agent"
+        command = [self.python, "-c", f"import {modules}"]
+        subprocess.run(command, env=child_environment(), cwd="/", capture_output=True, check=False, timeout=120)
+
+
+def state_of_code():
+    """The commit of this checkout, with ``+`` if ``ocs/`` differs from it; None outside a checkout."""
+    try:
+        commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, text=True).strip()
+        changed = subprocess.check_output(["git", "status", "--porcelain", "--", "ocs"], cwd=ROOT, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit + ("+" if changed else "")
 
 
 def child_environment():
