@@ -47,7 +47,7 @@ CASES = (
             Figure("wall", "wall (s)"),
             Figure("cpu", "CPU (s)", (Target(0.75),)),
             Figure("rss", "memory, RSS (MiB)", (Target(0.75),)),
-            # No verdict: the router runs from our environment, so that our agent shares pages with it and the other does not.
+            # No verdict: the router runs from our environment, and shares pages with our agent only.
             Figure("pss", "memory, PSS (MiB)"),
         ),
         rounds=10,
