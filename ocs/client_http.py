@@ -11,9 +11,8 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ocs.call_errors import CONNECTION_ERROR, REQUEST_ERROR, own_error, remote_error
-from ocs.errors import ControlClientError
-from ocs.http_connection import (
+from ocs.clients.call_errors import CONNECTION_ERROR, REQUEST_ERROR, own_error, remote_error
+from ocs.clients.http_connection import (
     DeadlineError,
     ExchangeError,
     HttpConnection,
@@ -21,7 +20,8 @@ from ocs.http_connection import (
     NotDeliveredError,
     find_route,
 )
-from ocs.patience import Patience
+from ocs.clients.patience import Patience
+from ocs.errors import ControlClientError
 
 __all__ = ["CONNECTION_ERROR", "DEFAULT_TIMEOUT", "REQUEST_ERROR", "ControlClient", "ControlClientError"]
 

@@ -20,14 +20,14 @@ from twisted.internet.task import deferLater
 
 from ocs import site_config
 from ocs.base import ResponseCode
-from ocs.call_errors import SESSION_LOST, own_error, remote_error
-from ocs.control_session import ControlSession, run_in_session
+from ocs.clients.call_errors import SESSION_LOST, own_error, remote_error
+from ocs.clients.control_session import ControlSession, run_in_session
+from ocs.clients.op_handles import Operation, OpSpec, make_operations
+from ocs.clients.patience import Patience
+from ocs.clients.reply import OCSReply, check_reply
 from ocs.errors import ControlClientError, OCSError
-from ocs.lean_autobahn import ApplicationError, ApplicationSession, SubscribeOptions, TransportLost
 from ocs.ocs_client import find_password
-from ocs.ocs_reply import OCSReply, check_reply
-from ocs.op_handles import Operation, OpSpec, make_operations
-from ocs.patience import Patience
+from ocs.wamp.lean_autobahn import ApplicationError, ApplicationSession, SubscribeOptions, TransportLost
 
 __all__ = [
     "AsyncOCSClient",

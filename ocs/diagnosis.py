@@ -22,7 +22,7 @@ from ocs.errors import RouterError
 from ocs.router import health
 from ocs.router.config import LOOPBACK
 from ocs.router.ports import require_port
-from ocs.scf_model import HostConfig, InstanceConfig
+from ocs.scf.model import HostConfig, InstanceConfig
 
 __all__ = [
     "Finding",

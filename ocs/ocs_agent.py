@@ -10,26 +10,26 @@ from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks
 from twisted.internet.task import LoopingCall
 from twisted.python import threadable
 
-from ocs.agent_access import AccessGate
-from ocs.agent_desk import AgentDesk
-from ocs.agent_log import log_formatter, log_level, start_log_file
-from ocs.agent_membership import Membership
 from ocs.base import ERROR, OpCode, ResponseCode
-from ocs.lean_autobahn import (
+from ocs.core.access_gate import AccessGate
+from ocs.core.desk import AgentDesk
+from ocs.core.log import log_formatter, log_level, start_log_file
+from ocs.core.membership import Membership
+from ocs.core.operations import AgentProcess, AgentTask, Operations, Reply
+from ocs.core.runner import SiteRunner
+from ocs.feeds.outbox import Outbox, Parcel
+from ocs.ocs_feed import Feed
+from ocs.op_session import SESSION_STATUS_CODES, OpSession
+from ocs.params import ParamError, ParamHandler, param
+from ocs.wamp.lean_autobahn import (
     ApplicationSession,
     CloseDetails,
     ComponentConfig,
     SessionDetails,
     TransportLost,
 )
-from ocs.ocs_feed import Feed
-from ocs.op_session import SESSION_STATUS_CODES, OpSession
-from ocs.operations import AgentProcess, AgentTask, Operations, Reply
-from ocs.outbox import Outbox, Parcel
-from ocs.params import ParamError, ParamHandler, param
-from ocs.site_runner import SiteRunner
-from ocs.wamp import within
-from ocs.wamp_transport import pack
+from ocs.wamp.link import within
+from ocs.wamp.transport import pack
 
 __all__ = [
     "SESSION_STATUS_CODES",

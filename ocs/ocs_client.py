@@ -13,6 +13,8 @@ from typing import Any
 
 from ocs.base import ResponseCode
 from ocs.client_http import ControlClient
+from ocs.clients.op_handles import Operation, OpSpec, make_operations
+from ocs.clients.reply import OCSReply, check_reply
 from ocs.errors import (
     ControlClientError,
     OperationError,
@@ -20,8 +22,6 @@ from ocs.errors import (
     OperationTimeoutError,
     RequestFailedError,
 )
-from ocs.ocs_reply import OCSReply, check_reply
-from ocs.op_handles import Operation, OpSpec, make_operations
 from ocs.site_config import get_control_client
 
 __all__ = [

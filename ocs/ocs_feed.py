@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from ocs.errors import BlockMismatchError, FeedError, FeedTypeError, FeedValueError
-from ocs.feed_block import Block, mismatch
-from ocs.feed_checks import all_fit, check_block, checked_columns, float_columns, unfit_kinds
-from ocs.feed_packing import Piece, packed_events, packed_floats, packed_pieces
-from ocs.field_names import enforce_field_name_rules, verify_data_field_string
-from ocs.outbox import Parcel
+from ocs.feeds.block import Block, mismatch
+from ocs.feeds.checks import all_fit, check_block, checked_columns, float_columns, unfit_kinds
+from ocs.feeds.names import enforce_field_name_rules, verify_data_field_string
+from ocs.feeds.outbox import Parcel
+from ocs.feeds.packing import Piece, packed_events, packed_floats, packed_pieces
 from ocs.plain import plain, plain_or_null
-from ocs.wamp_transport import MESSAGE_LIMIT, pack
+from ocs.wamp.transport import MESSAGE_LIMIT, pack
 
 __all__ = ["Block", "BlockMismatchError", "Feed", "FeedError"]
 

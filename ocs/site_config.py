@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ocs.errors import HostNotFoundError, InstanceNotFoundError, OCSError, SiteConfigError, SiteFileNotFoundError
-from ocs.scf_arguments import ArgContainer, merge_arguments
-from ocs.scf_checks import seconds
-from ocs.scf_model import (
+from ocs.scf.arguments import ArgContainer, merge_arguments
+from ocs.scf.checks import seconds
+from ocs.scf.model import (
     DEFAULT_CROSSBAR_TIMEOUT,
     CrossbarConfig,
     HostConfig,

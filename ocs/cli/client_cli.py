@@ -9,8 +9,8 @@ from typing import Any, NoReturn
 
 from ocs import site_config
 from ocs.cli import output
+from ocs.clients.scan import AgentFound, Topic, as_json, from_monitor, from_registry, report, resolve_topic
 from ocs.errors import OCSError
-from ocs.scan import AgentFound, Topic, as_json, from_monitor, from_registry, report, resolve_topic
 
 __all__ = ["main"]
 
@@ -193,7 +193,7 @@ def _hear_heartbeats(args: argparse.Namespace) -> list[AgentFound]:
     from twisted.internet.task import deferLater  # noqa: PLC0415
 
     from ocs.client_t import follow  # noqa: PLC0415
-    from ocs.control_session import run_in_session  # noqa: PLC0415
+    from ocs.clients.control_session import run_in_session  # noqa: PLC0415
     from ocs.monitor import SiteMonitor  # noqa: PLC0415
 
     monitor = SiteMonitor()
@@ -214,7 +214,7 @@ def _listen(args: argparse.Namespace) -> int:
     from twisted.internet.defer import Deferred  # noqa: PLC0415 - Twisted is of no use to the other commands
 
     from ocs.client_t import follow  # noqa: PLC0415
-    from ocs.control_session import run_in_session  # noqa: PLC0415
+    from ocs.clients.control_session import run_in_session  # noqa: PLC0415
 
     topic = resolve_topic(args.topic, args.address_root)
     show = _show_json if args.json else _show_text

@@ -13,7 +13,7 @@ from ocs import diagnosis, site_config
 from ocs.cli.output import program, say, say_json
 from ocs.diagnosis import Finding, Level
 from ocs.errors import OCSError
-from ocs.scf_model import HostConfig, SiteConfig
+from ocs.scf.model import HostConfig, SiteConfig
 
 __all__ = ["add_arguments", "diagnose", "main", "run"]
 

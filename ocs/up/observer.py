@@ -8,7 +8,7 @@ from autobahn.wamp.types import ComponentConfig, SubscribeOptions
 from twisted.internet.defer import Deferred
 
 from ocs.monitor import SiteMonitor
-from ocs.wamp import RouterLink
+from ocs.wamp.link import RouterLink
 
 __all__ = ["Observer"]
 

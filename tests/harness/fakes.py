@@ -3,8 +3,8 @@
 from typing import Any
 from unittest.mock import Mock
 
-from ocs.lean_autobahn import ComponentConfig
 from ocs.ocs_agent import OCSAgent
+from ocs.wamp.lean_autobahn import ComponentConfig
 from tests.harness.reactor import SteppedReactor
 
 

@@ -124,9 +124,9 @@ def test_a_wait_tells_when_its_agent_was_restarted(site, run_agent):
         # Long enough for one slice to be cut off by the end of the agent.
         replies.append(client._client.request("wait", "delay_task"))
 
-    import ocs.patience
+    import ocs.clients.patience
 
-    before, ocs.patience.SLICE = ocs.patience.SLICE, 0.2
+    before, ocs.clients.patience.SLICE = ocs.clients.patience.SLICE, 0.2
     try:
         waiter = threading.Thread(target=wait)
         waiter.start()
@@ -135,7 +135,7 @@ def test_a_wait_tells_when_its_agent_was_restarted(site, run_agent):
         run_agent("fake-1")
         waiter.join(30)
     finally:
-        ocs.patience.SLICE = before
+        ocs.clients.patience.SLICE = before
     assert replies[0][0] == ocs.ERROR
     assert "restarted" in replies[0][1]
 

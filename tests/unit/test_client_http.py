@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ocs.call_errors import CONNECTION_ERROR, REQUEST_ERROR
 from ocs.client_http import ControlClient, ControlClientError
+from ocs.clients.call_errors import CONNECTION_ERROR, REQUEST_ERROR
 from tests.harness.bridge import FakeBridge, http_answer, result, session
 
 ADDRESS = "observatory.fake-1"

@@ -5,9 +5,9 @@ from twisted.internet.defer import Deferred, fail, inlineCallbacks, succeed
 from twisted.python.failure import Failure
 
 from ocs.client_t import AsyncOCSClient, OperationClient, ProcessClient, TaskClient
-from ocs.control_session import _as_deferred
+from ocs.clients.control_session import _as_deferred
 from ocs.errors import ControlClientError, OperationFailedError
-from ocs.lean_autobahn import ApplicationError, TransportLost
+from ocs.wamp.lean_autobahn import ApplicationError, TransportLost
 from tests.harness.bridge import session
 
 ADDRESS = "observatory.fake-1"

@@ -10,7 +10,7 @@ import pytest
 from ocs import diagnosis
 from ocs.diagnosis import Level
 from ocs.router.ports import free_port
-from ocs.scf_model import HostConfig
+from ocs.scf.model import HostConfig
 
 REQUIREMENTS = [
     "autobahn[serialization,twisted]>=25.9",

@@ -11,8 +11,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python import threadable
 
 from ocs.base import ERROR, OK, TIMEOUT
-from ocs.lean_autobahn import ComponentConfig
 from ocs.ocs_agent import OCSAgent, OpSession, param
+from ocs.wamp.lean_autobahn import ComponentConfig
 from tests.harness.fake_router import FakeRouter
 from tests.harness.fakes import Log, site_args, unconnected_agent
 from tests.harness.reactor import SteppedReactor

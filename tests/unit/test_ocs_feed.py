@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocs.errors import FeedError
+from ocs.feeds.outbox import Outbox
 from ocs.ocs_feed import Block, BlockMismatchError, Feed
-from ocs.outbox import Outbox
 from tests.harness.fakes import Log
 from tests.harness.reactor import SteppedReactor
 

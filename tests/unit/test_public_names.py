@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+from pathlib import Path
 
 import pytest
 
@@ -143,13 +144,16 @@ def test_the_status_codes_are_those_that_agents_look_up():
     assert look_up("ocs.ocs_agent:SESSION_STATUS_CODES") == [None, "starting", "running", "stopping", "done"]
 
 
-@pytest.mark.parametrize(
-    "module", ["base", "ocs_agent", "ocs_feed", "ocs_twisted", "op_session", "operations", "params", "plain", "wamp",
-               "outbox", "field_names", "feed_block", "feed_checks", "feed_packing", "agent_access", "agent_log",
-               "agent_desk", "agent_membership", "site_runner", "errors"],
-)  # fmt: skip
+def modules_with_public_names():
+    """All modules of the package that say what they offer."""
+    root = Path(ocs.__file__).parent
+    names = [".".join(("ocs", *path.relative_to(root).with_suffix("").parts)) for path in sorted(root.rglob("*.py"))]
+    return [name for name in names if not name.endswith("__init__")]
+
+
+@pytest.mark.parametrize("module", modules_with_public_names())
 def test_what_a_module_offers_is_there(module):
-    found = importlib.import_module(f"ocs.{module}")
+    found = importlib.import_module(module)
     assert found.__doc__
     assert found.__all__
     for name in found.__all__:

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocs import scf_yaml, site_config
+from ocs import site_config
 from ocs.errors import OCSError, SiteConfigError
-from ocs.scf_model import MANAGE_WORDS
+from ocs.scf import reading
+from ocs.scf.model import MANAGE_WORDS
 from ocs.site_config import CrossbarConfig, HostConfig, HubConfig, InstanceConfig, SiteConfig, parse_args
 
 HUB = """\
@@ -238,7 +239,7 @@ def test_merge_keys_are_no_duplicates(write):
 @given(st.text(max_size=60))
 def test_no_text_whatever_is_taken_for_a_site_or_raises_another_error(text):
     with pytest.raises(SiteConfigError) as caught:
-        SiteConfig.from_dict(scf_yaml.parse(text, "site.yaml"))
+        SiteConfig.from_dict(reading.parse(text, "site.yaml"))
     assert "\n" not in str(caught.value)
 
 

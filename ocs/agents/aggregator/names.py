@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable
 
-from ocs.field_names import enforce_field_name_rules
+from ocs.feeds.names import enforce_field_name_rules
 
 __all__ = ["MAX_NAME", "block_name", "field_names", "legal_field_name", "unique_name"]
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ocs.agents.registry.roster import RegisteredAgent
-from ocs.field_names import enforce_field_name_rules
+from ocs.feeds.names import enforce_field_name_rules
 
 __all__ = ["block_name", "samples"]
 

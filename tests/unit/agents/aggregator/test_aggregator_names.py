@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocs.agents.aggregator.names import MAX_NAME, block_name, field_names, unique_name
-from ocs.field_names import verify_data_field_string
+from ocs.feeds.names import verify_data_field_string
 
 ANYTHING = st.one_of(st.text(max_size=300), st.integers(), st.none(), st.booleans(), st.binary(), st.floats())
 

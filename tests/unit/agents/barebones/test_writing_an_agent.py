@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from ocs.agents.barebones.agent import BarebonesAgent
-from ocs.scf_model import InstanceConfig
+from ocs.scf.model import InstanceConfig
 from tests.harness.examples import DOCS, code_blocks, examples
 
 PAGE = "developer/writing-an-agent.md"

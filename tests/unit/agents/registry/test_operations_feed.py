@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from ocs.agents.registry.operations_feed import block_name, samples
 from ocs.agents.registry.roster import RegisteredAgent
-from ocs.field_names import verify_data_field_string
+from ocs.feeds.names import verify_data_field_string
 
 
 def test_dots_and_hyphens_become_underscores():

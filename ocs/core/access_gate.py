@@ -1,0 +1,148 @@
+"""The agent's side of access control: who may do what, and taking rules from the Access Director."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, inlineCallbacks, succeed
+
+from ocs.access import (
+    ActionContext,
+    AgentSpec,
+    ControlsVerdict,
+    CredLevel,
+    agent_apply_controls,
+    agent_authorize,
+    agent_start_access,
+)
+from ocs.core.membership import Subscription, callees
+from ocs.wamp.lean_autobahn import ApplicationError, TransportLost
+
+__all__ = ["AccessGate"]
+
+
+class AccessGate:
+    """Judges the passwords that come with requests to one agent.
+
+    Args:
+        policy: the site's access policy; None or empty for no enforcement.
+        instance_id: the agent's.
+        class_name: the agent's class.
+        log: the agent's logger.
+        clock: gives unix seconds.
+
+    Raises:
+        AccessError: if the policy has a mistake in it.
+    """
+
+    def __init__(
+        self,
+        policy: str | None,
+        instance_id: str,
+        class_name: str | None,
+        *,
+        log: Any,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._spec = AgentSpec(instance_id, class_name or "")
+        self._state = agent_start_access(policy, self._spec, clock())
+        self._warned = False
+        self._log = log
+        self._clock = clock
+
+    def encoded(self) -> dict[str, Any]:
+        """Return what `get_api` tells of access control."""
+        return self._state.encoded()
+
+    @property
+    def own_level(self) -> int:
+        """The level of what the agent starts by itself: 4; or 1, as everybody's, where no policy is in force."""
+        return int(CredLevel.BASIC if self._state.rules.policy == "none" else CredLevel.SUPERUSER)
+
+    def is_slow(self, password: Any) -> bool:
+        """Tell whether judging this password takes so long (slow hashes, on purpose) that it belongs in a thread."""
+        return self._state.rules.is_slow(password)
+
+    def check(self, password: Any, min_privs: int, action: str, op_name: str) -> tuple[int, str]:
+        """Decide on a request.
+
+        Args:
+            password: what came with it.
+            min_privs: the operation's least credential level.
+            action: what is asked for.
+            op_name: of which operation.
+
+        Returns:
+            The caller's level, and why the request is refused; empty where it is allowed.
+        """
+        context = ActionContext(op_name, action)
+        level, refusal = agent_authorize(password, self._state.rules, self._spec, min_privs, context)
+        return int(level), f'Not allowed to {action} "{op_name}": {refusal}' if refusal else ""
+
+    def subscriptions(self, agent: Any) -> list[Subscription]:
+        """Return the subscriptions that keep the rules up to date, as ``(handler, topic, options)``."""
+        director = self._director_address(agent.agent_address)
+        if director is None:
+            return []
+
+        def heard(event: Any, details: Any = None) -> "Deferred[None]":
+            return self._take_controls(agent, director, event, getattr(details, "publisher", None))
+
+        return [(heard, f"{director}.feeds.controls", {"details": True})]
+
+    def poll(self, agent: Any) -> "Deferred[None]":
+        """Ask the director for the rules now, rather than wait for its next message to all."""
+        director = self._director_address(agent.agent_address)
+        if director is None:
+            return succeed(None)
+        asked: Deferred[None] = agent.call(f"{director}.agent_poll", agent.instance_id, agent.class_name)
+        return asked.addCallbacks(lambda _answer: None, self._no_director)
+
+    def _no_director(self, failure: Any) -> None:
+        failure.trap(ApplicationError, TransportLost)
+        self._log.warn(
+            "no answer from access director {director}: {why}; its rules are awaited",
+            director=self._state.rules.director_id,
+            why=failure.getErrorMessage(),
+        )
+
+    def _director_address(self, agent_address: str) -> str | None:
+        director = self._state.rules.director_id
+        return f"{agent_address.rpartition('.')[0]}.{director}" if director else None
+
+    @inlineCallbacks
+    def _take_controls(self, agent: Any, director: str, event: Any, publisher: int | None) -> Any:
+        """Go by the rules that the director has published, and by nobody else's on its topic."""
+        if publisher is None:
+            if not self._warned:
+                self._warned = True
+                self._log.warn(
+                    "the router does not tell who publishes access rules: anybody could; let it disclose that"
+                )
+        elif publisher not in (yield self._directors(agent, director)):
+            self._log.error(
+                "access rules on the topic of {director}, but not from it (WAMP session {publisher}): refused",
+                director=director,
+                publisher=publisher,
+            )
+            return
+        self._apply(event)
+
+    @inlineCallbacks
+    def _directors(self, agent: Any, director: str) -> Any:
+        """Ask the router which session is the director; none where it does not tell."""
+        try:
+            return (yield callees(agent, f"{director}.agent_poll"))
+        except (ApplicationError, TransportLost) as error:
+            self._log.error("cannot ask the router who {director} is: {why}", director=director, why=error)
+            return set()
+
+    def _apply(self, event: Any) -> None:
+        message, envelope = event if isinstance(event, list) and len(event) == 2 else (event, {})  # noqa: PLR2004 - [data, feed]
+        session = envelope.get("session_id") if isinstance(envelope, dict) else None
+        outcome = agent_apply_controls(message, self._state, now=self._clock(), director_session=session)
+        self._state = outcome.state
+        if outcome.verdict is ControlsVerdict.REFUSED:
+            self._log.error("{note}", note=outcome.note)
+        elif outcome.verdict is ControlsVerdict.APPLIED:
+            self._log.info("{note}", note=outcome.note)

@@ -1,0 +1,85 @@
+"""Where an agent answers: the two procedures that clients call."""
+
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.threads import deferToThread
+
+from ocs.base import ERROR
+from ocs.core.operations import AgentOp
+from ocs.plain import plain
+
+__all__ = ["AgentDesk"]
+
+_ACTIONS = ("start", "stop", "abort", "status")
+
+
+class AgentDesk:
+    """Serves ``{address}`` and ``{address}.ops``. A user's mistake is an answer, never an exception.
+
+    Args:
+        agent: the agent; its ``start``, ``stop``, ``abort``, ``status`` and ``wait`` are what is served.
+    """
+
+    def __init__(self, agent: Any) -> None:
+        self._agent = agent
+        self._queries: dict[str, Callable[[], Any]] = {
+            "get_api": self._api,
+            "get_tasks": lambda: self._operations(agent.tasks),
+            "get_processes": lambda: self._operations(agent.processes),
+            "get_feeds": self._feeds,
+            "get_agent_class": lambda: agent.class_name,
+        }
+
+    def serve_ops(
+        self,
+        action: Any = None,
+        op_name: Any = None,
+        params: Any = None,
+        timeout: Any = None,
+        password: Any = None,
+        **others: Any,
+    ) -> Any:
+        """Answer a call to ``{address}.ops``.
+
+        Returns:
+            ``(code, message, session map)``, or a Deferred of it.
+        """
+        if others:
+            return ERROR, f"Unknown arguments: {sorted(others)}.", {}
+        if action == "wait":
+            return self._agent.wait(op_name, timeout=timeout, password=password)
+        if action not in _ACTIONS:
+            return ERROR, f'No action called "{str(action)[:80]}"; known: start, stop, abort, wait, status.', {}
+        act = getattr(self._agent, action)
+        if action != "status" and self._agent.access.is_slow(password):
+            return deferToThread(act, op_name, params=params, password=password)
+        return act(op_name, params=params, password=password)
+
+    def serve_query(self, q: Any = None, **_others: Any) -> Any:
+        """Answer a call to ``{address}``: what this agent is and offers."""
+        answer = self._queries.get(q) if isinstance(q, str) else None
+        return answer() if answer else {"error": f"unknown query {str(q)[:80]!r}; known: {', '.join(self._queries)}"}
+
+    def _api(self) -> dict[str, Any]:
+        return {
+            "agent_class": self._agent.class_name,
+            "instance_hostname": socket.gethostname(),
+            "instance_pid": os.getpid(),
+            "feeds": self._feeds(),
+            "processes": self._operations(self._agent.processes),
+            "tasks": self._operations(self._agent.tasks),
+            "access_control": self._agent.access.encoded(),
+        }
+
+    def _feeds(self) -> list[Any]:
+        return [[name, plain(feed.encoded())] for name, feed in self._agent.feeds.items()]
+
+    def _operations(self, ops: dict[str, AgentOp]) -> list[Any]:
+        return [[name, self._session(name), op.encoded()] for name, op in sorted(ops.items())]
+
+    def _session(self, name: str) -> dict[str, Any]:
+        session = self._agent.sessions[name]
+        return session.encoded_for_client() if session else {"op_name": name, "status": "no_history"}

@@ -1,0 +1,1 @@
+"""The link to the router: frames, transport, connecting again, staying joined."""

@@ -1,0 +1,284 @@
+"""WAMP messages over a WebSocket: serializers, and a transport that does little per message.
+
+This is the one module that knows how autobahn's transport works inside. Messages travel as MessagePack where the router
+takes it, since it is several times faster to write and read than CBOR at both ends; CBOR and JSON follow.
+"""
+
+from collections.abc import Callable, Iterator
+from inspect import iscoroutine
+from typing import Any
+
+import msgpack
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.protocol import connectionDone
+
+from ocs.wamp.frames import FrameCutter, FrameTooLargeError
+from ocs.wamp.lean_autobahn import (
+    ApplicationError,
+    ApplicationSession,
+    CBORSerializer,
+    Error,
+    Event,
+    Invocation,
+    JsonSerializer,
+    Message,
+    MsgPackObjectSerializer,
+    MsgPackSerializer,
+    SerializationError,
+    Serializer,
+    TransportLost,
+    WampWebSocketClientFactory,
+    WampWebSocketClientProtocol,
+    Yield,
+)
+
+__all__ = ["MESSAGE_LIMIT", "RECEIVE_LIMIT", "Transport", "TransportFactory", "pack", "serializers"]
+
+MESSAGE_LIMIT = 1 << 20
+"""The largest WAMP message that we send, in bytes: what a router with default settings takes."""
+
+RECEIVE_LIMIT = 64 << 20
+"""The largest message that we accept, in bytes. A bound on a runaway peer, far above what a router passes on."""
+
+_REPLY_LIMIT = 15 << 20
+"""The largest reply that we send, in bytes: a router cuts off who sends more than it takes, and ours takes 16 MiB."""
+
+_EVENT_FIELDS = 4
+"""Message type, subscription, publication, details; arguments and keyword arguments follow where there are any."""
+
+_SPECIAL_EVENTS = {"enc_algo", "x_acknowledged_delivery"}
+"""Details of events that autobahn itself must look after."""
+
+
+def pack(value: Any) -> bytes:
+    """Return ``value`` as MessagePack, in the caller's thread.
+
+    Args:
+        value: plain maps, lists, strings, numbers, booleans and None.
+
+    Returns:
+        The bytes.
+    """
+    packed: bytes = msgpack.packb(value)
+    return packed
+
+
+class _TolerantMsgPack(MsgPackObjectSerializer):  # type: ignore[misc]
+    """MessagePack that accepts map keys of any type: a peer that sends such a map must not cost us the connection."""
+
+    def serialize(self, obj: Any) -> bytes:
+        return pack(obj)
+
+    def unserialize(self, payload: bytes) -> list[Any]:
+        return [msgpack.unpackb(payload, strict_map_key=False, unicode_errors="replace")]
+
+
+def serializers(*, hears_everybody: bool) -> list[Serializer]:
+    """Return the serializers to offer to the router, the favourite first."""
+    quick = MsgPackSerializer()
+    Serializer.__init__(quick, _TolerantMsgPack())
+    offers = [quick, CBORSerializer(), JsonSerializer()]
+    return [offers[1], offers[0], offers[2]] if hears_everybody else offers
+
+
+class Transport(WampWebSocketClientProtocol):  # type: ignore[misc]
+    """WAMP over WebSocket as autobahn does it, without the work per message that only its trace log needs."""
+
+    _cutter: FrameCutter | None = None
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+        """Take bytes from the network.
+
+        Once the handshake is over, whole messages go straight to the session; control frames and fragments, which are
+        rare, go to autobahn's parser, frame by frame.
+        """
+        if self._cutter is None:
+            self._dataReceived(data)
+            if self.state == self.STATE_OPEN and not self.data and self.current_frame is None:
+                self._cutter = FrameCutter(RECEIVE_LIMIT)
+            return
+        try:
+            for payload, text, raw in self._cutter.feed(data):
+                self._take_frame(payload, text, raw)
+        except FrameTooLargeError as error:
+            self.log.error("the router sends {why}; reconnecting", why=error)
+            self.transport.abortConnection()
+
+    def connectionLost(self, reason: Any = connectionDone) -> None:  # noqa: N802 - Twisted's name
+        """Tell the session, then whoever keeps the connection up."""
+        super().connectionLost(reason)
+        self.factory.on_lost()
+
+    def failHandshake(self, reason: str) -> None:  # noqa: N802 - autobahn's name
+        """Give up a connection to what does not talk as a router does."""
+        self.wasNotCleanReason = reason
+        self.factory.on_refused(reason)
+        self.state = self.STATE_CLOSED
+        self.transport.abortConnection()
+
+    def _take_frame(self, payload: bytes | None, text: bool, raw: bytes) -> None:
+        if payload is None or self.state != self.STATE_OPEN:
+            self._dataReceived(raw)
+            return
+        self.onMessage(payload, not text)
+        if self.autoPingTimeoutCall is not None:
+            self._cancelAutoPingTimeoutCall()  # what has come shows that the other end lives
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803 - autobahn's names
+        """Hand the messages of one frame to the session; a message that cannot be read costs only itself."""
+        try:
+            for message in self._read(payload, isBinary):
+                self._take_message(message)
+        except Exception as error:  # the payload is a foreign peer's
+            self.log.warn("dropped an unreadable WAMP message of {size} bytes: {error}", size=len(payload), error=error)
+
+    def _read(self, payload: bytes, binary: bool) -> Iterator[Message]:
+        """Give the messages of a frame; those that are plain events have their handlers called instead."""
+        serializer = self._serializer._serializer  # noqa: SLF001 - autobahn keeps it there
+        if binary != serializer.BINARY:
+            raise ValueError("it is of the wrong kind")
+        for raw in serializer.unserialize(payload):
+            if not self._take_event(raw):
+                yield self._serializer.MESSAGE_TYPE_MAP[raw[0]].parse(raw)
+
+    def _take_event(self, raw: Any) -> bool:
+        """Call the handlers of a plain event; return False, having done nothing, for any other message."""
+        if not (isinstance(raw, list) and len(raw) >= _EVENT_FIELDS and raw[0] == Event.MESSAGE_TYPE):
+            return False
+        subscriptions = self._session._subscriptions.get(raw[1])  # noqa: SLF001 - autobahn keeps them there
+        if raw[3].keys() & _SPECIAL_EVENTS or any(s.handler.details_arg or s.handler.obj for s in subscriptions or ()):
+            return False
+        args = raw[4] if len(raw) > _EVENT_FIELDS else ()
+        keywords = raw[5] if len(raw) > _EVENT_FIELDS + 1 else {}
+        # None: the event crossed with our unsubscribing; there is nobody to tell.
+        for subscription in tuple(subscriptions or ()):
+            self._call(subscription.handler.fn, args, keywords)
+        return True
+
+    def _call(self, handler: Callable[..., Any], args: Any, keywords: Any) -> None:
+        try:
+            result = handler(*args, **keywords)
+        except Exception:  # the handler is the agent author's
+            self.log.failure("a subscriber's handler failed: {handler}", handler=handler)
+            return
+        if result is not None and (isinstance(result, Deferred) or iscoroutine(result)):
+            ensureDeferred(_awaited(result)).addErrback(
+                lambda failure: self.log.failure(
+                    "a subscriber's handler failed: {handler}", failure=failure, handler=handler
+                )
+            )
+
+    def _take_message(self, message: Message) -> None:
+        try:
+            self._session.onMessage(message)
+        except Exception:  # a protocol violation of the router
+            self.log.failure("the router broke the WAMP protocol; reconnecting")
+            self._bailout(self.CLOSE_STATUS_CODE_PROTOCOL_ERROR, reason="WAMP protocol error")
+
+    def send(self, msg: Message) -> None:
+        """Send one WAMP message.
+
+        Raises:
+            TransportLost: if the connection has gone.
+            SerializationError: if the message holds something that has no form on the wire, or is too large.
+        """
+        if self._session is None:
+            raise TransportLost
+        payload, binary = self._serialized(msg)
+        if len(payload) <= _REPLY_LIMIT:
+            self.send_packed(payload, 2 if binary else 1)
+        elif isinstance(msg, Yield):
+            self.send(_too_large(msg, len(payload)))
+        else:
+            raise SerializationError(f"The WAMP message takes {len(payload):,} bytes, more than a router does.")
+
+    def _serialized(self, msg: Message) -> tuple[bytes, bool]:
+        if self.takes_packed:
+            return _marshalled(msg), True
+        try:
+            serialized: tuple[bytes, bool] = self._serializer.serialize(msg)
+        except Exception as error:  # what is in the message is the caller's
+            raise SerializationError(f"WAMP message serialization error: {error}") from error
+        return serialized
+
+    @property
+    def takes_packed(self) -> bool:
+        """Whether the router agreed on MessagePack, so that `send_packed` may be given messages packed beforehand."""
+        return isinstance(self._serializer._serializer, _TolerantMsgPack)  # noqa: SLF001 - autobahn keeps it there
+
+    def send_packed(self, payload: bytes, opcode: int = 2) -> None:
+        """Send one WAMP message that is serialized already, in one frame.
+
+        The frame's masking key is zero, so that nothing has to be computed per byte. RFC 6455 asks for a mask; its
+        value protects the proxies that browsers go through, not us.
+
+        Args:
+            payload: the message.
+            opcode: 2 for a binary message, 1 for text.
+
+        Raises:
+            TransportLost: if the connection is being dropped; what is written then goes nowhere.
+        """
+        if self.state != self.STATE_OPEN:
+            raise TransportLost
+        size = len(payload)
+        if size <= 125:  # noqa: PLR2004 - RFC 6455, 5.2
+            head = bytes((0x80 | opcode, 0x80 | size, 0, 0, 0, 0))
+        elif size <= 0xFFFF:  # noqa: PLR2004 - RFC 6455, 5.2
+            head = bytes((0x80 | opcode, 0xFE)) + size.to_bytes(2, "big") + b"\0\0\0\0"
+        else:
+            head = bytes((0x80 | opcode, 0xFF)) + size.to_bytes(8, "big") + b"\0\0\0\0"
+        self.transport.write(head + payload)
+
+
+class TransportFactory(WampWebSocketClientFactory):  # type: ignore[misc]
+    """Makes the connections of one session.
+
+    Args:
+        session: the session.
+        url: the router's WebSocket.
+        hears_everybody: whether CBOR is to be the favourite serializer.
+
+    Attributes:
+        on_lost: called when a connection has gone.
+        on_refused: called with the reason when the other end will not talk WAMP over WebSocket.
+    """
+
+    protocol = Transport
+    noisy = False
+
+    def __init__(self, session: ApplicationSession, url: str, *, hears_everybody: bool) -> None:
+        super().__init__(lambda: session, url=url, serializers=serializers(hears_everybody=hears_everybody))
+        self.on_lost: Callable[[], None] = lambda: None
+        self.on_refused: Callable[[str], None] = lambda _reason: None
+        self.setProtocolOptions(
+            maxFramePayloadSize=0,
+            maxMessagePayloadSize=RECEIVE_LIMIT,
+            failByDrop=True,
+            openHandshakeTimeout=5,
+            closeHandshakeTimeout=1,
+            tcpNoDelay=True,
+            # A link whose other end has vanished without a word is noticed after 10 to 25 s. Any traffic counts as
+            # life, so that a busy reactor is not taken for a dead one.
+            autoPingInterval=10,
+            autoPingTimeout=15,
+            autoPingSize=12,
+            autoPingRestartOnAnyTraffic=True,
+        )
+
+
+async def _awaited(result: Any) -> Any:
+    return await result
+
+
+def _too_large(reply: Yield, size: int) -> Error:
+    """Return what to answer instead of a reply that the router would cut us off for."""
+    why = f"The reply takes {size:,} bytes, more than the {_REPLY_LIMIT:,} that may be sent; ask for less at a time."
+    return Error(Invocation.MESSAGE_TYPE, reply.request, ApplicationError.PAYLOAD_SIZE_EXCEEDED, args=[why])
+
+
+def _marshalled(msg: Message) -> bytes:
+    try:
+        return pack(msg.marshal())
+    except (TypeError, ValueError, OverflowError) as error:
+        raise SerializationError(f"WAMP message serialization error: {error}") from error
