@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -78,6 +77,8 @@ def both_sides():
     """Find the two interpreters.
 
     The published one is looked for at ``$OCS_PEER_PYTHON``, below ``$OCS_PEERS``, then where ``make peers`` puts it.
+    Ours is the one that ``make peers`` puts beside it, with the same extras, so that neither side finds more installed
+    than the other.
 
     Raises:
         BenchmarkError: there is no published package.
@@ -86,4 +87,7 @@ def both_sides():
     python = os.environ.get("OCS_PEER_PYTHON") or str(peers / "ocs" / "bin" / "python")
     if not os.access(python, os.X_OK):
         raise BenchmarkError(f"no published package at {python}: run `make peers`, or set OCS_PEER_PYTHON")
-    return Side(OURS, sys.executable), Side(PUBLISHED, python)
+    ours = peers / "plain" / "bin" / "python"
+    if not os.access(ours, os.X_OK):
+        raise BenchmarkError(f"no environment of ours to compare at {ours}: run `make peers`, or set OCS_PEERS")
+    return Side(OURS, str(ours)), Side(PUBLISHED, python)
