@@ -503,6 +503,7 @@ class OCSAgent(ApplicationSession):  # type: ignore[misc]
         Returns:
             A Deferred that fires when that is done, or the time for it is up.
         """
+        self.operations.ending = True
         ended = [self.operations.wait(session.op_name, None) for session in self.operations.active()]
         for session in self.operations.active():
             op = self.operations.find(session.op_name)

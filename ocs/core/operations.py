@@ -125,12 +125,16 @@ class Operations:
         reactor: the reactor.
         log: the agent's logger.
         on_done: called with each session that has ended, in the reactor's thread.
+
+    Attributes:
+        ending: set once the agent is on its way out; nothing is started any more.
     """
 
     def __init__(self, app: Any, *, reactor: Any, log: Any, on_done: Callable[[OpSession], None]) -> None:
         self.tasks: dict[str, AgentTask] = {}
         self.processes: dict[str, AgentProcess] = {}
         self.sessions: dict[str, OpSession | None] = {}
+        self.ending = False
         self._app = app
         self._reactor = reactor
         self._log = log
@@ -170,11 +174,14 @@ class Operations:
         """Launch an operation.
 
         Returns:
-            OK as soon as it is scheduled; ERROR with the active session if there is one, or if a parameter is refused.
+            OK as soon as it is scheduled; ERROR with the active session if there is one, if a parameter is refused, or
+            if the agent is ending.
         """
         op = self.find(name)
         if op is None:
             return self.unknown(name)
+        if self.ending:
+            return ERROR, f'Did not start "{name}": the agent is ending.', {}
         if active := self._active(name):
             return _in_progress(active)
         try:

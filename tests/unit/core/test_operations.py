@@ -146,6 +146,15 @@ def test_params_arrive_as_they_were_sent(bench, blocking):
     assert seen == [{"a": 1}, None]
 
 
+def test_an_agent_on_its_way_out_starts_nothing(bench):
+    ran = []
+    bench.task(lambda session, params: ran.append(1) or (True, ""))
+    bench.operations.ending = True
+    code, message, session = bench.start()
+    assert (code, session, ran) == (ERROR, {}, [])
+    assert "the agent is ending" in message
+
+
 def test_an_active_operation_is_not_started_again(bench):
     bench.task(Pending().run)
     bench.start()
