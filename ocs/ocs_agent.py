@@ -268,9 +268,9 @@ class OCSAgent(ApplicationSession):  # type: ignore[misc]
         return self._membership.want((handler, topic, options), force=force_subscribe)
 
     @property
-    def hears_everybody(self) -> bool:
-        """Whether the agent has subscribed to what any agent publishes."""
-        return self._membership.hears_everybody
+    def hears_others(self) -> bool:
+        """Whether the agent has subscribed to what others publish."""
+        return self._membership.hears_others
 
     def subscribe_to_feed(
         self,

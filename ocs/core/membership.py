@@ -58,9 +58,9 @@ class Membership:
         self._subscribed: int | None = None
 
     @property
-    def hears_everybody(self) -> bool:
-        """Whether a subscription takes in what any agent publishes."""
-        return any(isinstance(how, dict) and how.get("match", "exact") != "exact" for _, _, how in self._wanted)
+    def hears_others(self) -> bool:
+        """Whether there is a subscription, so that what others publish has to be taken as it is."""
+        return bool(self._wanted)
 
     def want(self, wanted: Subscription, *, force: bool) -> "Deferred[Any]":
         """Subscribe, now if joined, and after every reconnect; a second time to one topic only if forced."""

@@ -47,7 +47,7 @@ class SiteRunner:
             self.url,
             self.realm,
             reactor=self._reactor,
-            hears_everybody=agent.hears_everybody,
+            hears_others=agent.hears_others,
             timeout=self.timeout,
             on_give_up=self._give_up,
         )

@@ -45,7 +45,7 @@ class RouterLink:
         url: the router's WebSocket, as in ``ws://127.0.0.1:8001/ws``.
         realm: the WAMP realm.
         reactor: the reactor to connect by.
-        hears_everybody: whether the session takes whatever anybody publishes. CBOR is the favourite then: MessagePack
+        hears_others: whether the session takes what others publish. CBOR is the favourite then: MessagePack
             has no integers beyond 64 bits, and a router that cannot deliver one to us may keep the whole event from
             others too.
         timeout: give up after so many seconds in a row without having joined; 0 never gives up.
@@ -59,7 +59,7 @@ class RouterLink:
         realm: str,
         *,
         reactor: Any,
-        hears_everybody: bool = False,
+        hears_others: bool = True,
         timeout: float = 0,
         on_give_up: Callable[[str], None] | None = None,
     ) -> None:
@@ -68,7 +68,7 @@ class RouterLink:
         self.realm = realm
         self.last_error = "no router answered"
         self._reactor = reactor
-        self._hears_everybody = hears_everybody
+        self._hears_others = hears_others
         self._timeout = timeout
         self._on_give_up = on_give_up
         self._give_up: Any = None
@@ -81,7 +81,7 @@ class RouterLink:
     def start(self) -> None:
         """Begin to connect, and reconnect whenever the connection is lost."""
         self._wait_for_join()
-        factory = TransportFactory(self.session, self.url, hears_everybody=self._hears_everybody)
+        factory = TransportFactory(self.session, self.url, hears_others=self._hears_others)
         endpoint = _endpoint(self._reactor, factory)
         self._connector = Connector(
             lambda: endpoint.connect(factory), self._next_delay, reactor=self._reactor, on_failure=self._trouble

@@ -73,12 +73,12 @@ class _TolerantMsgPack(MsgPackObjectSerializer):  # type: ignore[misc]
         return [msgpack.unpackb(payload, strict_map_key=False, unicode_errors="replace")]
 
 
-def serializers(*, hears_everybody: bool) -> list[Serializer]:
+def serializers(*, hears_others: bool) -> list[Serializer]:
     """Return the serializers to offer to the router, the favourite first."""
     quick = MsgPackSerializer()
     Serializer.__init__(quick, _TolerantMsgPack())
     offers = [quick, CBORSerializer(), JsonSerializer()]
-    return [offers[1], offers[0], offers[2]] if hears_everybody else offers
+    return [offers[1], offers[0], offers[2]] if hears_others else offers
 
 
 class Transport(WampWebSocketClientProtocol):  # type: ignore[misc]
@@ -237,7 +237,7 @@ class TransportFactory(WampWebSocketClientFactory):  # type: ignore[misc]
     Args:
         session: the session.
         url: the router's WebSocket.
-        hears_everybody: whether CBOR is to be the favourite serializer.
+        hears_others: whether CBOR is to be the favourite serializer.
 
     Attributes:
         on_lost: called when a connection has gone.
@@ -247,8 +247,8 @@ class TransportFactory(WampWebSocketClientFactory):  # type: ignore[misc]
     protocol = Transport
     noisy = False
 
-    def __init__(self, session: ApplicationSession, url: str, *, hears_everybody: bool) -> None:
-        super().__init__(lambda: session, url=url, serializers=serializers(hears_everybody=hears_everybody))
+    def __init__(self, session: ApplicationSession, url: str, *, hears_others: bool) -> None:
+        super().__init__(lambda: session, url=url, serializers=serializers(hears_others=hears_others))
         self.on_lost: Callable[[], None] = lambda: None
         self.on_refused: Callable[[str], None] = lambda _reason: None
         self.setProtocolOptions(

@@ -26,7 +26,7 @@ def transport(serializer=0):
     made = Transport.__new__(Transport)
     made._session = object()
     made.state = Transport.STATE_OPEN
-    made._serializer = serializers(hears_everybody=False)[serializer]
+    made._serializer = serializers(hears_others=False)[serializer]
     made.transport = Wire()
     return made
 
@@ -97,7 +97,7 @@ def test_any_other_message_that_is_too_large_is_the_callers_error():
 
 
 def test_a_map_with_keys_of_any_type_is_received():
-    serializer = serializers(hears_everybody=False)[0]
+    serializer = serializers(hears_others=False)[0]
     packed = msgpack.packb([36, 1, 2, {}, [{3: "x"}]])
     (event,) = serializer.unserialize(packed, True)
     assert event.args == [{3: "x"}]
