@@ -124,6 +124,14 @@ class FrameFile:
             os.ftruncate(self._descriptor, self.size)
             self._torn = False
 
+    def sync(self) -> None:
+        """Bring what has been written safely to the disk.
+
+        Raises:
+            OSError: the disk reports an error.
+        """
+        os.fdatasync(self._descriptor)
+
     def removed(self) -> bool:
         """Tell whether somebody has deleted the file while it was being written."""
         return os.fstat(self._descriptor).st_nlink == 0

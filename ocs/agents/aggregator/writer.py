@@ -1,17 +1,21 @@
-"""Frames to files: a new file every so often, and frames kept in memory while the disk does not take them."""
+"""Frames to files: a new file every so often, and frames kept in memory while the disk does not take them.
+
+Where a frame is going to be is announced before it is written, so that a journal can tell after a crash what has become
+of it.
+"""
 
 import errno
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from ocs.agents.aggregator import frames
 from ocs.agents.aggregator.files import FrameFile
 from ocs.agents.aggregator.messages import Fault
 
-__all__ = ["MAX_WAITING_BYTES", "EncodedFrame", "G3FileRotator"]
+__all__ = ["MAX_WAITING_BYTES", "EncodedFrame", "G3FileRotator", "PlacedFrame"]
 
 MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
 """Frames that wait for the disk (bytes); beyond it the oldest data frame is dropped and counted."""
@@ -29,6 +33,25 @@ class EncodedFrame(NamedTuple):
     content: bytes
     values: int
     """How many recorded values it holds."""
+    source: tuple[str, str] | None = None
+    """Feed address and session id of its provider, for a data frame."""
+    first: int | None = None
+    """The journal's number of the first message that is in it."""
+    last: int | None = None
+    """The journal's number of the last message that is in it."""
+
+
+class PlacedFrame(NamedTuple):
+    """A frame, and where it is, or is about to be."""
+
+    path: str
+    offset: int
+    """Bytes before it in the file."""
+    frame: EncodedFrame
+
+
+def _nobody(placed: Any) -> None:
+    """Take no notice."""
 
 
 class G3FileRotator:
@@ -45,6 +68,9 @@ class G3FileRotator:
         create: makes the file.
         report: called with a `Fault` when frames are dropped.
         max_waiting: how much may wait for the disk (bytes).
+        announce: called with frames before they are written; an OSError that it raises keeps them from being written.
+        written: called with each frame that has reached its file.
+        journalled: whether a journal has what the frames hold, so that none is dropped, not even at the end.
 
     Attributes:
         current_file: path of the file being written, None while there is none.
@@ -62,6 +88,9 @@ class G3FileRotator:
         create: FileMaker = FrameFile.create,
         report: Callable[[Fault], None] = lambda fault: None,  # noqa: ARG005 - nobody listens
         max_waiting: int = MAX_WAITING_BYTES,
+        announce: Callable[[Sequence[PlacedFrame]], None] = _nobody,
+        written: Callable[[PlacedFrame], None] = _nobody,
+        journalled: bool = False,
     ) -> None:
         self.time_per_file = time_per_file
         self.filename = filename
@@ -72,6 +101,10 @@ class G3FileRotator:
         self._create = create
         self._report = report
         self._max_waiting = max_waiting
+        self._announce = announce
+        self._written = written
+        self._journalled = journalled
+        self._announced: tuple[str, int] | None = None
         self._file: FrameFile | None = None
         self._has_content = False
         self._unfit = False
@@ -126,7 +159,7 @@ class G3FileRotator:
                 return  # it is what the file will begin with
         self._waiting.append(frame)
         self._waiting_bytes += len(frame.content)
-        while self._waiting_bytes > self._max_waiting:
+        while self._waiting_bytes > self._max_waiting and not self._journalled:
             self._drop_oldest()
 
     def _drop_oldest(self) -> None:
@@ -177,10 +210,12 @@ class G3FileRotator:
             self.trouble = self.trouble or f"{failure}: {error.strerror or error} ({place})"
 
     def _append_waiting(self) -> None:
+        if self._waiting and self._file:
+            self._announce_waiting(self._file)
         while self._waiting and self._file:
             frame = self._waiting[0]
             try:
-                self._file.append(frame.content)
+                self._append(self._file, frame)
             except OSError as error:
                 # Room may come back; any other trouble may be this file's alone.
                 self._unfit = error.errno not in _NO_ROOM
@@ -189,15 +224,28 @@ class G3FileRotator:
             self._has_content = True
             self.values_written += frame.values
 
+    def _append(self, file: FrameFile, frame: EncodedFrame) -> None:
+        offset = file.size
+        file.append(frame.content)
+        self._written(PlacedFrame(str(file.path), offset, frame))
+
+    def _announce_waiting(self, file: FrameFile) -> None:
+        """Announce the frames that wait, once for each place: a disk that is full is tried again and again."""
+        place = str(file.path), file.size + self._waiting_bytes
+        if place != self._announced:
+            self._announce(_placed(str(file.path), file.size, self._waiting))
+            self._announced = place
+
     def _begin(self) -> None:
         """Begin a file: it replaces the current one only once its first frames are in it."""
         if self._status is None and self._waiting and self._waiting[0].kind == "status":
             self._next()
         new = self._create(self.filename)
+        head = [frame for frame in (self._session, self._status) if frame is not None]
         try:
-            for frame in (self._session, self._status):
-                if frame is not None:
-                    new.append(frame.content)
+            self._announce(_placed(str(new.path), 0, head))
+            for frame in head:
+                self._append(new, frame)
         except OSError:
             new.discard()
             raise
@@ -214,9 +262,35 @@ class G3FileRotator:
         except OSError as error:
             self._report(Fault("disk", 0, f"{file.path} could not be brought to the disk: {error.strerror}"))
 
+    def sync(self) -> None:
+        """Bring what is in the current file safely to the disk; files before it are there already.
+
+        Raises:
+            OSError: the disk reports an error.
+        """
+        if self._file:
+            self._file.sync()
+
+    @property
+    def first_waiting(self) -> int | None:
+        """The journal's number of the first message that is in a frame which waits."""
+        return min((frame.first for frame in self._waiting if frame.first is not None), default=None)
+
     def close_file(self) -> None:
-        """Write what waits and close the file; what the disk does not take is dropped and reported."""
+        """Write what waits and close the file.
+
+        What the disk does not take stays in the journal; without one it is dropped and reported.
+        """
         self.commit()
-        while self._waiting:
+        while self._waiting and not self._journalled:
             self._drop_oldest()
         self._close_current()
+
+
+def _placed(path: str, offset: int, frames: Iterable[EncodedFrame]) -> list[PlacedFrame]:
+    """Return where frames are going to be that are written one after the other."""
+    placed = []
+    for frame in frames:
+        placed.append(PlacedFrame(path, offset, frame))
+        offset += len(frame.content)
+    return placed
