@@ -1,90 +1,141 @@
-"""Cutting the byte stream of a WebSocket into frames (RFC 6455, 5.2), for the kind of frame that nearly all are."""
+"""Events as they came, for whoever keeps them: a frame is a message's bytes, and what they are written in.
 
-from collections.abc import Iterator
-from typing import NamedTuple
+A subscriber's handler that is marked by `takes_frame` is given the frame beside the event; `read_event` makes the event
+of a frame again, without a session, as it would have been on arrival.
+"""
 
-__all__ = ["Frame", "FrameCutter", "FrameTooLargeError"]
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, TypeVar
 
-_MESSAGE_STARTS = (0x81, 0x82)
-"""First bytes of an unfragmented, uncompressed text or binary message."""
+from ocs.wamp.lean_autobahn import Event
+from ocs.wamp.serializers import pack, serializers
+
+__all__ = [
+    "ARGUMENTS",
+    "CBOR",
+    "JSON",
+    "MSGPACK",
+    "Frame",
+    "number_of",
+    "pack_event",
+    "read_event",
+    "takes_frame",
+    "wants_frame",
+]
+
+CBOR: Final = 1
+MSGPACK: Final = 2
+JSON: Final = 3
+ARGUMENTS: Final = 4
+"""An event's arguments alone, as MessagePack: the form that a replay has."""
+
+# The numbers above are on disks: none of them ever gets another meaning.
+
+_NUMBERS: Final = {"cbor": CBOR, "msgpack": MSGPACK, "json": JSON}
+_FORMS: Final = {
+    _NUMBERS[form.NAME]: form
+    for form in (offer._serializer for offer in serializers(hears_others=True))  # noqa: SLF001 - autobahn keeps it there
+}
+
+_MARK: Final = "__takes_frame__"
+_EVENT_FIELDS: Final = 4
+"""Message type, subscription, publication, details; arguments and keyword arguments follow where there are any."""
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
 class Frame(NamedTuple):
-    """One whole frame.
+    """A message as it came."""
 
-    Attributes:
-        payload: the message, if the frame is a whole message that was not masked; else None.
-        text: whether the message is text.
-        raw: the frame as it came, if it is of another kind (control, fragment, masked, compressed); else empty.
-    """
-
-    payload: bytes | None
-    text: bool
-    raw: bytes
+    serializer: int
+    """What it is written in: `CBOR`, `MSGPACK`, `JSON` or `ARGUMENTS`."""
+    payload: bytes
 
 
-class FrameTooLargeError(ValueError):
-    """A frame announces more bytes than are accepted."""
+def takes_frame(handler: Handler) -> Handler:
+    """Mark a subscriber's handler: it is called with ``frame=``, the event's `Frame`, beside the event's arguments.
 
-
-class FrameCutter:
-    """Takes bytes as they come from the network and gives whole frames.
+    An event that autobahn itself has to look after (because it wants a receipt, say) comes without one: the
+    parameter needs a default.
 
     Args:
-        limit: the largest payload that is accepted, in bytes.
+        handler: a function, or a method, also of an object.
     """
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._chunks: list[bytes] = []
-        self._held = 0
-        self._needed = 0
-
-    def feed(self, data: bytes) -> Iterator[Frame]:
-        """Take bytes; give the frames that are whole now.
-
-        Args:
-            data: what has come, cut anywhere.
-
-        Raises:
-            FrameTooLargeError: if a frame announces more than the limit; the stream is of no use from there on.
-        """
-        self._chunks.append(data)
-        self._held += len(data)
-        if self._held < self._needed:
-            return
-        buffer = b"".join(self._chunks) if len(self._chunks) > 1 else data
-        start = 0
-        while True:
-            head, size = _measure(buffer, start)
-            if size > self._limit:
-                raise FrameTooLargeError(f"a frame of {size:,} bytes; at most {self._limit:,} are accepted")
-            if len(buffer) - start < head + size:
-                break
-            end = start + head + size
-            yield _frame(buffer, start, start + head, end)
-            start = end
-        rest = buffer[start:]
-        self._chunks = [rest] if rest else []
-        self._held, self._needed = len(rest), head + size
+    setattr(getattr(handler, "__func__", handler), _MARK, True)
+    return handler
 
 
-def _frame(buffer: bytes, start: int, body: int, end: int) -> Frame:
-    first, masked = buffer[start], buffer[start + 1] & 0x80
-    if first in _MESSAGE_STARTS and not masked:
-        return Frame(buffer[body:end], first == _MESSAGE_STARTS[0], b"")
-    return Frame(None, False, buffer[start:end])
+def wants_frame(handler: Callable[..., Any]) -> bool:
+    """Tell whether a handler is marked by `takes_frame`."""
+    return getattr(handler, _MARK, False) is True
 
 
-def _measure(buffer: bytes, start: int) -> tuple[int, int]:
-    """Return the sizes of a frame's header and body; of as much of the header as is needed to know more."""
-    if len(buffer) - start < 2:  # noqa: PLR2004 - RFC 6455, 5.2
-        return 2, 0
-    second = buffer[start + 1]
-    mask, length = (4 if second & 0x80 else 0), second & 0x7F
-    wide = {126: 2, 127: 8}.get(length, 0)
-    if not wide:
-        return 2 + mask, length
-    if len(buffer) - start < 2 + wide:
-        return 2 + wide, 0
-    return 2 + wide + mask, int.from_bytes(buffer[start + 2 : start + 2 + wide], "big")
+def pack_event(args: list[Any]) -> Frame:
+    """Return the frame of an event that has none.
+
+    Args:
+        args: the event's arguments.
+
+    Raises:
+        ValueError: something in them has no form on the wire.
+    """
+    try:
+        return Frame(ARGUMENTS, pack(args))
+    except (TypeError, ValueError, OverflowError):  # such as an integer beyond 64 bits, which CBOR has
+        return Frame(CBOR, _as_cbor([Event.MESSAGE_TYPE, 0, 0, {}, args]))
+
+
+def _as_cbor(message: list[Any]) -> bytes:
+    try:
+        packed: bytes = _FORMS[CBOR].serialize(message)
+    except Exception as error:  # what is in the message is the caller's
+        raise ValueError(f"an event that has no form on the wire: {error}") from error
+    return packed
+
+
+def number_of(name: str) -> int:
+    """Return the number of a serializer.
+
+    Args:
+        name: its name in WAMP: ``cbor``, ``msgpack`` or ``json``.
+    """
+    return _NUMBERS[name]
+
+
+def read_event(serializer: int | str, payload: bytes) -> list[Any]:
+    """Make an event of a frame.
+
+    Args:
+        serializer: the frame's serializer, its number or its name in WAMP.
+        payload: the frame's bytes.
+
+    Returns:
+        The event's arguments.
+
+    Raises:
+        ValueError: it is no event, or cannot be read.
+    """
+    number = _NUMBERS.get(serializer) if isinstance(serializer, str) else serializer
+    if number != ARGUMENTS and number not in _FORMS:
+        raise ValueError(f"an event written in {serializer!r}, which is unknown")
+    found = _read(number, payload)
+    if number != ARGUMENTS:
+        found = _arguments(found)
+    if not isinstance(found, list):
+        raise ValueError("a frame that holds no event")  # noqa: TRY004 - it is about bytes, not about a type
+    return found
+
+
+def _read(number: int, payload: bytes) -> Any:
+    form = _FORMS[MSGPACK if number == ARGUMENTS else number]
+    try:
+        (found,) = form.unserialize(payload)
+    except Exception as error:  # whatever the decoders raise: the bytes may be anything
+        raise ValueError(f"a frame of {len(payload)} bytes that cannot be read: {error}") from error
+    return found
+
+
+def _arguments(message: Any) -> Any:
+    if not (isinstance(message, list) and len(message) >= _EVENT_FIELDS and message[0] == Event.MESSAGE_TYPE):
+        raise ValueError("a frame that holds no event")
+    return message[_EVENT_FIELDS] if len(message) > _EVENT_FIELDS else []

@@ -1,36 +1,31 @@
-"""WAMP messages over a WebSocket: serializers, and a transport that does little per message.
+"""WAMP messages over a WebSocket: a transport that does little per message.
 
-This is the one module that knows how autobahn's transport works inside. Messages travel as MessagePack where the router
-takes it, since it is several times faster to write and read than CBOR at both ends; CBOR and JSON follow.
+This is the one module that knows how autobahn's transport works inside.
 """
 
 from collections.abc import Callable, Iterator
 from inspect import iscoroutine
 from typing import Any
 
-import msgpack
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.protocol import connectionDone
 
-from ocs.wamp.frames import FrameCutter, FrameTooLargeError
+from ocs.wamp.cutter import FrameCutter, FrameTooLargeError
+from ocs.wamp.frames import Frame, number_of, wants_frame
 from ocs.wamp.lean_autobahn import (
     ApplicationError,
     ApplicationSession,
-    CBORSerializer,
     Error,
     Event,
     Invocation,
-    JsonSerializer,
     Message,
-    MsgPackObjectSerializer,
-    MsgPackSerializer,
     SerializationError,
-    Serializer,
     TransportLost,
     WampWebSocketClientFactory,
     WampWebSocketClientProtocol,
     Yield,
 )
+from ocs.wamp.serializers import TolerantMsgPack, pack, serializers
 
 __all__ = ["MESSAGE_LIMIT", "RECEIVE_LIMIT", "Transport", "TransportFactory", "pack", "serializers"]
 
@@ -48,37 +43,6 @@ _EVENT_FIELDS = 4
 
 _SPECIAL_EVENTS = {"enc_algo", "x_acknowledged_delivery"}
 """Details of events that autobahn itself must look after."""
-
-
-def pack(value: Any) -> bytes:
-    """Return ``value`` as MessagePack, in the caller's thread.
-
-    Args:
-        value: plain maps, lists, strings, numbers, booleans and None.
-
-    Returns:
-        The bytes.
-    """
-    packed: bytes = msgpack.packb(value)
-    return packed
-
-
-class _TolerantMsgPack(MsgPackObjectSerializer):  # type: ignore[misc]
-    """MessagePack that accepts map keys of any type: a peer that sends such a map must not cost us the connection."""
-
-    def serialize(self, obj: Any) -> bytes:
-        return pack(obj)
-
-    def unserialize(self, payload: bytes) -> list[Any]:
-        return [msgpack.unpackb(payload, strict_map_key=False, unicode_errors="replace")]
-
-
-def serializers(*, hears_others: bool) -> list[Serializer]:
-    """Return the serializers to offer to the router, the favourite first."""
-    quick = MsgPackSerializer()
-    Serializer.__init__(quick, _TolerantMsgPack())
-    offers = [quick, CBORSerializer(), JsonSerializer()]
-    return [offers[1], offers[0], offers[2]] if hears_others else offers
 
 
 class Transport(WampWebSocketClientProtocol):  # type: ignore[misc]
@@ -138,10 +102,10 @@ class Transport(WampWebSocketClientProtocol):  # type: ignore[misc]
         if binary != serializer.BINARY:
             raise ValueError("it is of the wrong kind")
         for raw in serializer.unserialize(payload):
-            if not self._take_event(raw):
+            if not self._take_event(raw, payload):
                 yield self._serializer.MESSAGE_TYPE_MAP[raw[0]].parse(raw)
 
-    def _take_event(self, raw: Any) -> bool:
+    def _take_event(self, raw: Any, payload: bytes) -> bool:
         """Call the handlers of a plain event; return False, having done nothing, for any other message."""
         if not (isinstance(raw, list) and len(raw) >= _EVENT_FIELDS and raw[0] == Event.MESSAGE_TYPE):
             return False
@@ -152,8 +116,15 @@ class Transport(WampWebSocketClientProtocol):  # type: ignore[misc]
         keywords = raw[5] if len(raw) > _EVENT_FIELDS + 1 else {}
         # None: the event crossed with our unsubscribing; there is nobody to tell.
         for subscription in tuple(subscriptions or ()):
-            self._call(subscription.handler.fn, args, keywords)
+            handler = subscription.handler.fn
+            if wants_frame(handler):
+                self._call(handler, args, {**keywords, "frame": self._frame(payload)})
+            else:
+                self._call(handler, args, keywords)
         return True
+
+    def _frame(self, payload: bytes) -> Frame:
+        return Frame(number_of(self._serializer._serializer.NAME), payload)  # noqa: SLF001 - autobahn keeps it there
 
     def _call(self, handler: Callable[..., Any], args: Any, keywords: Any) -> None:
         try:
@@ -204,7 +175,7 @@ class Transport(WampWebSocketClientProtocol):  # type: ignore[misc]
     @property
     def takes_packed(self) -> bool:
         """Whether the router agreed on MessagePack, so that `send_packed` may be given messages packed beforehand."""
-        return isinstance(self._serializer._serializer, _TolerantMsgPack)  # noqa: SLF001 - autobahn keeps it there
+        return isinstance(self._serializer._serializer, TolerantMsgPack)  # noqa: SLF001 - autobahn keeps it there
 
     def send_packed(self, payload: bytes, opcode: int = 2) -> None:
         """Send one WAMP message that is serialized already, in one frame.

@@ -1,61 +1,129 @@
-"""Frames cut out of a byte stream, however it arrives."""
+"""Events kept as they came, and read again."""
 
+import contextlib
+import json
+
+import cbor2
+import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocs.wamp.frames import FrameCutter, FrameTooLargeError
-
-LIMIT = 1 << 20
-
-
-def frame(first, payload, mask=b""):
-    size = len(payload)
-    flag = 0x80 if mask else 0
-    if size <= 125:
-        head = bytes((first, flag | size))
-    elif size <= 0xFFFF:
-        head = bytes((first, flag | 126)) + size.to_bytes(2, "big")
-    else:
-        head = bytes((first, flag | 127)) + size.to_bytes(8, "big")
-    return head + mask + payload
-
-
-payloads = st.binary(max_size=300) | st.sampled_from([b"x" * n for n in (125, 126, 127, 65_535, 65_536, 70_000)])
-frames = st.tuples(
-    st.sampled_from([0x81, 0x82, 0x89, 0x8A, 0x88, 0x01, 0x80, 0xC2]), payloads, st.sampled_from([b"", b"mask"])
+from ocs.wamp.frames import (
+    ARGUMENTS,
+    CBOR,
+    JSON,
+    MSGPACK,
+    Frame,
+    number_of,
+    pack_event,
+    read_event,
+    takes_frame,
+    wants_frame,
 )
 
-
-@given(st.lists(frames, max_size=8), st.lists(st.integers(1, 5000), max_size=40))
-def test_each_frame_comes_out_once_in_order_however_the_bytes_arrive(sent, cuts):
-    stream, cutter, got = b"".join(frame(*each) for each in sent), FrameCutter(LIMIT), []
-    start = 0
-    for cut in [*cuts, len(stream)]:
-        if stream[start : start + cut]:
-            got.extend(cutter.feed(stream[start : start + cut]))
-        start += cut
-    assert len(got) == len(sent)
-    for (first, payload, mask), found in zip(sent, got, strict=True):
-        if first in (0x81, 0x82) and not mask:
-            assert found == (payload, first == 0x81, b"")
-        else:
-            assert found == (None, False, frame(first, payload, mask))
+PACKERS = {
+    "cbor": cbor2.dumps,
+    "msgpack": msgpack.packb,
+    "json": lambda message: json.dumps(message).encode(),
+}
+EVENT = [{"block": {"timestamps": [1.5], "data": {"a": [2.5]}}}, {"record": True, "seq": 7}]
 
 
-@given(st.lists(st.binary(max_size=400), max_size=5))
-def test_bytes_may_come_one_by_one(sent):
-    cutter, got = FrameCutter(LIMIT), []
-    for byte in b"".join(frame(0x82, payload) for payload in sent):
-        got.extend(cutter.feed(bytes((byte,))))
-    assert [found.payload for found in got] == sent
+@pytest.mark.parametrize("name", PACKERS)
+def test_an_event_is_read_as_it_was_sent(name):
+    payload = PACKERS[name]([36, 5512315355, 4429313566, {}, [EVENT]])
+    assert read_event(name, payload) == [EVENT]
+    assert read_event(number_of(name), payload) == [EVENT]
 
 
-def test_a_frame_that_announces_too_much_is_refused_before_it_has_come():
-    with pytest.raises(FrameTooLargeError, match="1,048,577 bytes"):
-        list(FrameCutter(LIMIT).feed(frame(0x82, b"x" * (LIMIT + 1))[:20]))
+def test_the_numbers_on_disks_stay():
+    assert [number_of(name) for name in ("cbor", "msgpack", "json")] == [CBOR, MSGPACK, JSON] == [1, 2, 3]
+    assert ARGUMENTS == 4
 
 
-def test_the_largest_frame_passes():
-    (found,) = FrameCutter(LIMIT).feed(frame(0x82, b"x" * LIMIT))
-    assert len(found.payload) == LIMIT
+def test_a_replay_is_the_arguments_alone():
+    assert read_event(ARGUMENTS, msgpack.packb([EVENT])) == [EVENT]
+
+
+def test_an_event_without_arguments_has_none():
+    assert read_event("cbor", cbor2.dumps([36, 1, 2, {}])) == []
+
+
+def test_keys_and_texts_that_are_tolerated_live_are_tolerated_here():
+    assert read_event("msgpack", msgpack.packb([36, 1, 2, {}, [{3: "x"}]])) == [{3: "x"}]
+    half_a_pair = b"\x95\x24\x01\x02\x80\x91\xa3\xed\xa0\x80"
+    assert read_event("msgpack", half_a_pair) == ["\ufffd\ufffd\ufffd"]
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"\xc1", b"\x00", msgpack.packb([36, 1]), msgpack.packb([48, 1, {}, "a.b", []]), msgpack.packb({})]
+)
+@pytest.mark.parametrize("serializer", [CBOR, MSGPACK, JSON])
+def test_what_is_no_event_is_a_value_error(serializer, payload):
+    with pytest.raises(ValueError, match="frame"):
+        read_event(serializer, payload)
+
+
+@pytest.mark.parametrize("args", [5, None, "text", b"bytes", {}])
+def test_arguments_that_are_no_list_are_a_value_error(args):
+    with pytest.raises(ValueError, match="no event"):
+        read_event(CBOR, cbor2.dumps([36, 1, 2, {}, args]))
+    with pytest.raises(ValueError, match="no event"):
+        read_event(ARGUMENTS, msgpack.packb(args))
+
+
+@pytest.mark.parametrize("serializer", [0, 9, -1, "flatbuffers", ""])
+def test_an_unknown_serializer_is_a_value_error(serializer):
+    with pytest.raises(ValueError, match="unknown"):
+        read_event(serializer, msgpack.packb([36, 1, 2, {}, []]))
+
+
+@given(st.sampled_from([CBOR, MSGPACK, JSON, ARGUMENTS]), st.binary(max_size=60))
+def test_garbage_is_a_list_or_a_value_error(serializer, payload):
+    with contextlib.suppress(ValueError):
+        assert isinstance(read_event(serializer, payload), list)
+
+
+@given(
+    st.lists(st.recursive(st.none() | st.integers() | st.text() | st.floats(allow_nan=False), st.lists, max_leaves=5))
+)
+def test_a_packed_event_is_read_again(args):
+    assert read_event(*pack_event(args)) == args
+
+
+def test_what_has_no_form_cannot_be_packed():
+    with pytest.raises(ValueError, match="no form"):
+        pack_event([object()])
+
+
+class Recorder:
+    @takes_frame
+    def put(self, event, *, frame=None):
+        """Take an event."""
+
+    def other(self, event):
+        """Take an event."""
+
+
+def test_a_method_can_be_marked_in_its_class_or_through_an_object():
+    recorder = Recorder()
+    assert wants_frame(recorder.put)
+    assert not wants_frame(recorder.other)
+
+
+def test_a_function_can_be_marked():
+    assert wants_frame(takes_frame(lambda event, frame=None: None))
+    assert not wants_frame(print)
+
+
+def test_a_method_can_be_marked_later():
+    class Other:
+        def put(self, event, *, frame=None):
+            """Take an event."""
+
+    assert wants_frame(takes_frame(Other().put))
+
+
+def test_a_frame_is_a_pair():
+    assert Frame(CBOR, b"x") == (1, b"x")

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import fail
 
+from ocs.wamp.frames import read_event, takes_frame
 from ocs.wamp.transport import Transport, pack, serializers
 from tests.harness.fakes import Log
 
@@ -164,3 +165,28 @@ def test_an_event_nobody_waits_for_is_passed_over():
 @given(st.recursive(st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(), st.lists))
 def test_packing_is_messagepack(value):
     assert msgpack.unpackb(pack(value)) == value
+
+
+@pytest.mark.parametrize("serializer", [0, 1, 2])
+def test_a_handler_that_takes_frames_gets_the_message_as_it_came(serializer):
+    got = []
+    taking = receiver(takes_frame(lambda event, frame=None: got.append((event, frame))))
+    taking._serializer = serializers(hears_others=False)[serializer]
+    payload = taking._serializer._serializer.serialize([36, 1, 2, {}, [[{"x": 1.5}, {}]]])
+    taking.onMessage(payload, taking._serializer._serializer.BINARY)
+    ((event, frame),) = got
+    assert event == [{"x": 1.5}, {}]
+    assert frame.payload == payload
+    assert read_event(*frame) == [event]
+
+
+def test_a_handler_beside_one_that_takes_frames_is_called_as_ever():
+    got = []
+    taking = receiver(lambda event, **more: got.append(more))
+    taking._session._subscriptions[1].append(
+        SimpleNamespace(
+            handler=SimpleNamespace(fn=takes_frame(lambda event, **more: got.append(more)), obj=None, details_arg=None)
+        )
+    )
+    taking.onMessage(msgpack.packb([36, 1, 2, {}, ["event"], {"k": 1}]), True)
+    assert [sorted(more) for more in got] == [["k"], ["frame", "k"]]
