@@ -61,6 +61,8 @@ class Provider:
         last_refresh: when data last arrived (unix, s).
         last_block_received: the name of the last block received.
         size: about how much memory the samples take (bytes).
+        first_index: the journal's number of the oldest message that is held, None while none is.
+        last_index: the journal's number of the last message taken in, None before the first.
     """
 
     def __init__(
@@ -84,6 +86,8 @@ class Provider:
         self.last_refresh = clock()
         self.last_block_received: str | None = None
         self.size = 0
+        self.first_index: int | None = None
+        self.last_index: int | None = None
         self._clock = clock
         self._schema = schema or FeedSchema()
         self._report = report
@@ -123,13 +127,18 @@ class Provider:
         """Tell whether no sample is held."""
         return all(buffer.empty() for buffer in self._buffers.values())
 
-    def save_to_block(self, data: Mapping[str, Any]) -> None:
+    def save_to_block(self, data: Mapping[str, Any], index: int | None = None) -> None:
         """Take in a message's blocks; what cannot be used is reported and left out.
 
         Args:
             data: block name → ``{"block_name", "timestamps": [...], "data": {field: [...]}}``.
+            index: the message's number in the journal, if there is one.
         """
         self.refresh()
+        if index is not None:
+            self.last_index = index
+            if self.first_index is None:
+                self.first_index = index
         for block in raw_blocks(data):
             if isinstance(block, Fault):
                 self._report(block)
@@ -187,7 +196,7 @@ class Provider:
     def clear(self) -> None:
         """Forget everything held."""
         self._buffers.clear()
-        self.frame_start_time = None
+        self.frame_start_time = self.first_index = None
         self.size = 0
 
     def to_frame(self, hksess: Any = None, clear: bool = False) -> Any:

@@ -159,6 +159,25 @@ def test_a_cleared_provider_is_empty():
     assert provider.frame_start_time is None
 
 
+def test_the_numbers_of_the_messages_held_are_known():
+    provider = make()
+    assert (provider.first_index, provider.last_index) == (None, None)
+    for index in (7, 8, 11):
+        provider.save_to_block(message([float(index)], a=[1]), index)
+    assert (provider.first_index, provider.last_index) == (7, 11)
+
+    provider.to_frame(clear=True)
+    assert (provider.first_index, provider.last_index) == (None, 11)
+    provider.save_to_block(message([12.0], a=[1]), index=12)
+    assert (provider.first_index, provider.last_index) == (12, 12)
+
+
+def test_a_message_of_which_nothing_can_be_used_counts_as_taken_in():
+    provider = make()
+    provider.save_to_block(None, 3)
+    assert (provider.first_index, provider.last_index) == (3, 3)
+
+
 def test_the_arguments_are_those_of_the_contract():
     provider = Provider("x.feeds.y", "1.0", 3, frame_length=60, fresh_time=10)
 
