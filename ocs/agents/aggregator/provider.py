@@ -135,15 +135,19 @@ class Provider:
             index: the message's number in the journal, if there is one.
         """
         self.refresh()
-        if index is not None:
-            self.last_index = index
-            if self.first_index is None:
-                self.first_index = index
         for block in raw_blocks(data):
             if isinstance(block, Fault):
                 self._report(block)
             else:
                 self._take(block)
+        self._note(index)
+
+    def _note(self, index: int | None) -> None:
+        """Remember the number of a message that has been taken in; one without any use need not be kept for us."""
+        if index is not None:
+            self.last_index = index
+            if self.first_index is None and self.frame_start_time is not None:
+                self.first_index = index
 
     def _take(self, block: RawBlock) -> None:
         layout = self._schema.layout(block.name, block.fields)

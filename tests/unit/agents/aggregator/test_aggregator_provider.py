@@ -172,10 +172,12 @@ def test_the_numbers_of_the_messages_held_are_known():
     assert (provider.first_index, provider.last_index) == (12, 12)
 
 
-def test_a_message_of_which_nothing_can_be_used_counts_as_taken_in():
+def test_a_message_of_which_nothing_can_be_used_is_taken_in_but_not_held():
     provider = make()
     provider.save_to_block(None, 3)
-    assert (provider.first_index, provider.last_index) == (3, 3)
+    assert (provider.first_index, provider.last_index) == (None, 3)
+    provider.save_to_block(message([1.0], a=[1]), 4)
+    assert (provider.first_index, provider.last_index) == (4, 4)
 
 
 def test_the_arguments_are_those_of_the_contract():
