@@ -17,6 +17,10 @@ __all__ = [
     "FeedValueError",
     "HostNotFoundError",
     "InstanceNotFoundError",
+    "InvalidRequestError",
+    "JournalError",
+    "JournalInUseError",
+    "JournalValueError",
     "OCSError",
     "OperationError",
     "OperationFailedError",
@@ -71,6 +75,10 @@ class DataFolderError(OCSError):
     """The data folder of `ocs up` cannot be used: no permission, no space, or somebody else uses it."""
 
 
+class InvalidRequestError(OCSError, ValueError):
+    """A recorder, or whoever else calls its procedure, asks an agent for something that makes no sense."""
+
+
 class RouterError(OCSError):
     """The crossbar router cannot be configured, started, stopped or reached."""
 
@@ -86,6 +94,18 @@ class RecordingLibraryError(RecordingError, ImportError):
     def because(cls, error: ImportError) -> "RecordingLibraryError":
         """Return the error that says what is missing and how to get it."""
         return error if isinstance(error, cls) else cls(f"Recorded files need so3g ({error}): pip install 'ocs[hk]'")
+
+
+class JournalError(OCSError):
+    """A journal's folder cannot be used, or the journal is closed."""
+
+
+class JournalInUseError(JournalError):
+    """Somebody else writes the journal."""
+
+
+class JournalValueError(JournalError, ValueError):
+    """An entry has an index, a kind or a length that it cannot have."""
 
 
 class FeedError(OCSError):
