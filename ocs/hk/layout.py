@@ -69,7 +69,7 @@ class FieldPlace(NamedTuple):
     """Bytes for a value; 0 for texts."""
     offset: int
     """Where in the frame the values begin (bytes)."""
-    count: int
+    values: int
     """How many there are."""
 
 
