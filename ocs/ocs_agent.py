@@ -17,6 +17,7 @@ from ocs.core.log import log_formatter, log_level, start_log_file
 from ocs.core.membership import Membership
 from ocs.core.operations import AgentProcess, AgentTask, Operations, Reply
 from ocs.core.runner import SiteRunner
+from ocs.feeds.keep_service import KeepService
 from ocs.feeds.outbox import Outbox, Parcel
 from ocs.ocs_feed import Feed
 from ocs.op_session import SESSION_STATUS_CODES, OpSession
@@ -97,7 +98,8 @@ class OCSAgent(ApplicationSession):  # type: ignore[misc]
         self._desk = AgentDesk(self)
         self._membership = Membership(self, super().subscribe)
         self.subscribed_topics = self._membership.topics
-        self.outbox = Outbox(self._send_parcel, reactor=reactor, log=self.log)
+        self._keeping = KeepService(self.agent_session_id)
+        self.outbox = Outbox(self._send_parcel, reactor=reactor, log=self.log, keep=self._keeping.keep.add)
         self.operations = Operations(self, reactor=reactor, log=self.log, on_done=self._operation_done)
         self.tasks = self.operations.tasks
         self.processes = self.operations.processes
@@ -246,7 +248,8 @@ class OCSAgent(ApplicationSession):  # type: ignore[misc]
         if self.heartbeat_on:
             feed = self.feeds["heartbeat"]
             # Not by way of the outbox: a heartbeat that waited says nothing.
-            self._send_parcel(Parcel(feed.address, feed.pack_message(self.operations.op_codes()), 0))
+            beat = feed.pack_message(self.operations.op_codes(), last_seq=self.outbox.last_sent)
+            self._send_parcel(Parcel(feed.address, beat, 0))
 
     # Subscribing
 
@@ -444,6 +447,7 @@ class OCSAgent(ApplicationSession):  # type: ignore[misc]
         desk: dict[str, Handler] = {
             self.agent_address: self._desk.serve_query,
             f"{self.agent_address}.ops": self._desk.serve_ops,
+            f"{self.agent_address}.replay": self._keeping.serve,
         }
         if not (yield self._membership.take_address(details.session, desk)):
             return

@@ -14,7 +14,7 @@ from ocs.feeds.block import Block, mismatch
 from ocs.feeds.checks import all_fit, check_block, checked_columns, float_columns, unfit_kinds
 from ocs.feeds.names import enforce_field_name_rules, verify_data_field_string
 from ocs.feeds.outbox import Parcel
-from ocs.feeds.packing import Piece, packed_events, packed_floats, packed_pieces
+from ocs.feeds.packing import NUMBER_SIZE, Piece, open_ended, packed_events, packed_floats, packed_pieces
 from ocs.plain import plain, plain_or_null
 from ocs.wamp.transport import MESSAGE_LIMIT, pack
 
@@ -64,6 +64,7 @@ class Feed:
         self._filled: list[Block] = []
         self._buffered = 0
         self._flush_due = False
+        self._numbered = record and self.agg_params.get("exclude_aggregator") not in (True, 1)
         self._envelope: bytes | None = None
         self._timer: Any = None
 
@@ -210,8 +211,8 @@ class Feed:
     def _put(self, pieces: list[Piece]) -> None:
         """Hand packed blocks on, under the lock, so that they leave in the order of their samples."""
         for payload, samples in packed_events(pieces, self._packed_envelope()):
-            if len(payload) <= MESSAGE_LIMIT - _ROOM_FOR_HEAD:
-                self.agent.outbox.put(Parcel(self.address, payload, samples))
+            if len(payload) <= MESSAGE_LIMIT - _ROOM_FOR_HEAD - NUMBER_SIZE:
+                self.agent.outbox.put(Parcel(self.address, payload, samples), numbered=self._numbered)
             else:  # a router may cut us off for it
                 self.agent.log.error(
                     "feed {feed}: dropped a sample of {size} bytes, more than a message may have",
@@ -220,19 +221,30 @@ class Feed:
                 )
 
     def _packed_envelope(self) -> bytes:
+        """Return the envelope; of a numbered feed, all of it but the number."""
         if self._envelope is None:
-            # What agent authors' tests use for an agent may have objects of any kind for its names.
-            self._envelope = pack(plain_or_null(self.encoded())[0])
+            entries = self._entries()
+            self._envelope = open_ended(entries, "seq") if self._numbered else pack(entries)
         return self._envelope
 
-    def pack_message(self, message: Any) -> bytes:
+    def _entries(self) -> dict[str, Any]:
+        # What agent authors' tests use for an agent may have objects of any kind for its names.
+        entries: dict[str, Any] = plain_or_null(self.encoded())[0]
+        return entries
+
+    def pack_message(self, message: Any, **extra: int) -> bytes:
         """Return a message of a feed that is not recorded as the packed arguments of an event.
+
+        Args:
+            message: the message.
+            extra: further entries of its envelope.
 
         Raises:
             NotSendableError: (a TypeError and ValueError) if something in it cannot be sent; names it.
             FeedValueError: if it is larger than what a router is sure to take.
         """
-        payload = b"\x91\x92" + pack(plain(message, f"feed {self.feed_name}: message")) + self._packed_envelope()
+        envelope = pack({**self._entries(), **extra}) if extra else self._packed_envelope()
+        payload = b"\x91\x92" + pack(plain(message, f"feed {self.feed_name}: message")) + envelope
         if len(payload) > MESSAGE_LIMIT - _ROOM_FOR_HEAD:
             raise FeedValueError(
                 f"feed {self.feed_name}: the message takes {len(payload):,} bytes, more than the {MESSAGE_LIMIT:,} that"

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 from twisted.python import threadable
 
+from ocs.feeds.packing import packed_number
+
 __all__ = ["Outbox", "Parcel"]
 
 _HIGH_WATER = 48 << 20
@@ -21,11 +23,15 @@ _COMPLAIN_EVERY = 60.0
 
 
 class Parcel(NamedTuple):
-    """One message on its way: the topic, and the packed arguments of the event."""
+    """One message on its way: the topic, and the packed arguments of the event.
+
+    ``number`` is its place among the numbered messages of the agent's run, from 1 on; 0 for one without.
+    """
 
     topic: str
     payload: bytes
     samples: int
+    number: int = 0
 
 
 class Outbox:
@@ -37,12 +43,27 @@ class Outbox:
         send: sends one parcel and returns whether the link took it; called in the reactor's thread.
         reactor: the reactor.
         log: the agent's logger.
+        keep: called with each numbered parcel, in the order of the numbers and in the thread that puts; never waits.
         limit: how many bytes may wait.
+
+    Attributes:
+        last_sent: the highest number that the link has taken; 0 for none.
     """
 
-    def __init__(self, send: Callable[[Parcel], bool], *, reactor: Any, log: Any, limit: int = 64 << 20) -> None:
+    def __init__(
+        self,
+        send: Callable[[Parcel], bool],
+        *,
+        reactor: Any,
+        log: Any,
+        keep: Callable[[Parcel], None] | None = None,
+        limit: int = 64 << 20,
+    ) -> None:
         self.dropped_messages = 0
         self.dropped_samples = 0
+        self.last_sent = 0
+        self._last_number = 0
+        self._keep = keep
         self._send = send
         self._reactor = reactor
         self._log = log
@@ -61,15 +82,35 @@ class Outbox:
         """How many bytes are waiting."""
         return self._bytes
 
-    def put(self, parcel: Parcel) -> None:
-        """Take a message, to be sent as soon as possible. Never waits."""
+    @property
+    def is_open(self) -> bool:
+        """Whether the link is up."""
+        return self._open
+
+    def put(self, parcel: Parcel, *, numbered: bool = False) -> None:
+        """Take a message, to be sent as soon as possible. Never waits.
+
+        Args:
+            parcel: the message; of one to be numbered, the payload lacks its last bytes, which are the number.
+            numbered: give it the next number.
+        """
         with self._room:
+            if numbered:
+                parcel = self._numbered(parcel)
             self._waiting.append(parcel)
             self._bytes += len(parcel.payload)
             if self._bytes > self._limit:
                 self._drop_oldest()
             if self._open and not self._scheduled:
                 self._schedule()
+
+    def _numbered(self, parcel: Parcel) -> Parcel:
+        """Give a parcel the next number, and have it kept: under the lock, so that numbers leave in order."""
+        number = self._last_number = self._last_number + 1
+        parcel = Parcel(parcel.topic, parcel.payload + packed_number(number), parcel.samples, number)
+        if self._keep is not None:
+            self._keep(parcel)
+        return parcel
 
     def wait_for_room(self) -> None:
         """Wait, a few seconds at most, while the router cannot keep up.
@@ -147,6 +188,8 @@ class Outbox:
             if not self._send(parcel):
                 self._put_back(parcel)
                 break
+            if parcel.number:
+                self.last_sent = parcel.number
         if self._waiting and self._open and not self._paused:
             self._scheduled = True
             self._reactor.callLater(0, self._drain)

@@ -11,7 +11,7 @@ from typing import Any
 from ocs.feeds.block import Block
 from ocs.wamp.transport import pack
 
-__all__ = ["Piece", "packed_events", "packed_floats", "packed_pieces"]
+__all__ = ["NUMBER_SIZE", "Piece", "open_ended", "packed_events", "packed_floats", "packed_number", "packed_pieces"]
 
 _SPLIT_AT = 256 << 10
 """Size of a message, in bytes, above which a batch is split."""
@@ -19,8 +19,28 @@ _SPLIT_AT = 256 << 10
 _FLOAT = b"\xcb"
 """What MessagePack puts before a float64; with its eight bytes it makes nine."""
 
+NUMBER_SIZE = 8
+"""What `packed_number` makes, in bytes."""
+
 Piece = tuple[str, bytes, int]
 """A packed block, or a part of one: its name, the bytes, the number of samples."""
+
+
+def open_ended(entries: Mapping[str, Any], key: str) -> bytes:
+    """Pack a map with one entry more, ``key``, whose value has yet to follow: see `packed_number`.
+
+    So a message can be packed once, and numbered when its turn comes.
+    """
+    return _map_head(len(entries) + 1) + b"".join(pack(k) + pack(v) for k, v in entries.items()) + pack(key) + b"\xcf"
+
+
+def packed_number(number: int) -> bytes:
+    """Return the value that completes what `open_ended` began.
+
+    Args:
+        number: 0 to 2**64 - 1.
+    """
+    return number.to_bytes(NUMBER_SIZE, "big")
 
 
 def _pack_column(values: Sequence[Any]) -> bytes:

@@ -5,6 +5,7 @@ import math
 import time
 from unittest.mock import MagicMock, Mock
 
+import msgpack
 import numpy as np
 import pytest
 from twisted.internet.defer import Deferred, succeed
@@ -18,6 +19,7 @@ from tests.harness.fakes import Log, site_args, unconnected_agent
 from tests.harness.reactor import SteppedReactor
 
 ADDRESS = "observatory.test-1"
+PROCEDURES = {ADDRESS, f"{ADDRESS}.ops", f"{ADDRESS}.replay"}
 
 
 def fine(session, params):
@@ -152,7 +154,7 @@ def heartbeats(router):
 def test_joining_takes_the_address_and_beats(agent, router, reactor):
     agent.register_task("t", fine, blocking=False)
     router.connect()
-    assert set(router.registered) == {ADDRESS, f"{ADDRESS}.ops"}
+    assert set(router.registered) == PROCEDURES
     assert heartbeats(router) == [{"t": 1}]
     agent.start("t")
     reactor.pump()
@@ -201,6 +203,28 @@ def test_a_startup_operation_that_cannot_start_is_logged_and_others_run(agent, r
     assert agent.sessions["t"].success is True
 
 
+def test_a_recorder_is_told_how_far_it_should_be_and_gets_what_it_lacks(agent, router, reactor):
+    agent.register_feed("temps", record=True)
+    router.connect()
+    for number in range(3):
+        agent.publish_to_feed("temps", {"block_name": "b", "timestamp": float(number), "data": {"a": 1.0}})
+        reactor.pump()
+    events = [event for topic, event in router.published if topic.endswith(".temps")]
+    reactor.advance(1)
+    beats = [envelope["last_seq"] for topic, (_, envelope) in router.published if topic.endswith(".heartbeat")]
+    assert (beats[0], beats[-1]) == (0, 3)
+    ask = {"recorder": "r", "every": 1.0, "run": agent.agent_session_id, "from": 2, "since": 0.0, "limit": 10_000}
+    reply = router.results[router.call(f"{ADDRESS}.replay", ask)]
+    assert reply["next"] == 4
+    assert [msgpack.unpackb(payload)[0] for _, _, payload in reply["messages"]] == events[1:]
+
+
+def test_a_recorder_that_asks_nonsense_is_told_in_a_line(agent, router):
+    router.connect()
+    refusal = router.results[router.call(f"{ADDRESS}.replay", {"recorder": 3})]
+    assert (refusal.error, "\n" in refusal.args[0]) == ("ocs.error.invalid_request", False)
+
+
 def test_a_second_agent_of_the_name_waits_and_does_nothing(agent, router, reactor):
     agent.register_task("t", fine, blocking=False, startup=True)
     router.registered[f"{ADDRESS}.ops"] = 99
@@ -216,7 +240,7 @@ def test_a_second_agent_of_the_name_waits_and_does_nothing(agent, router, reacto
     del router.registered[f"{ADDRESS}.ops"]
     reactor.advance(1)
     reactor.pump()
-    assert set(router.registered) == {ADDRESS, f"{ADDRESS}.ops"}
+    assert set(router.registered) == PROCEDURES
     assert agent.sessions["t"].success is True
 
 
@@ -225,8 +249,8 @@ def test_what_our_own_lost_connection_holds_is_taken_over(agent, router, reactor
     router.lose(forget=False)
     reactor.advance(1)
     second = router.connect()
-    assert router.registered == {ADDRESS: second, f"{ADDRESS}.ops": second}
-    assert set(router.forced) == {ADDRESS, f"{ADDRESS}.ops"}
+    assert router.registered == dict.fromkeys(PROCEDURES, second)
+    assert set(router.forced) == PROCEDURES
 
 
 def test_it_is_taken_over_also_after_several_connections_in_between(agent, router, reactor):
@@ -260,7 +284,7 @@ def test_a_router_that_does_not_tell_who_holds_the_address_is_waited_for(agent, 
     assert router.forced == []
     router.registered.clear()
     reactor.advance(1)
-    assert set(router.registered) == {ADDRESS, f"{ADDRESS}.ops"}
+    assert set(router.registered) == PROCEDURES
 
 
 def test_a_lost_connection_stops_no_operation(agent, router, reactor):

@@ -116,6 +116,7 @@ def test_each_event_carries_the_envelope(agent):
     feed = recorded(agent, agg_params={"frame_length": 60})
     feed.publish_message(one(1.0, a=1.0))
     ((_, envelope),) = agent.events
+    assert envelope.pop("seq") == 1
     assert (
         envelope
         == feed.encoded()
@@ -130,6 +131,28 @@ def test_each_event_carries_the_envelope(agent):
         }
     )
     assert agent.parcels[0].topic == "observatory.test-1.feeds.temperatures"
+
+
+def test_messages_of_all_recorded_feeds_are_numbered_in_the_order_in_which_they_leave(agent):
+    feeds = [Feed(agent, name, record=True) for name in ("a", "b")]
+    for number in range(6):
+        feeds[number % 2].publish_message(one(float(number), a=1.0))
+        agent.reactor.pump()
+    assert [(envelope["feed_name"], envelope["seq"]) for _, envelope in agent.events] == [
+        ("ab"[number % 2], number + 1) for number in range(6)
+    ]
+
+
+def test_messages_that_are_not_to_be_recorded_have_no_number(agent):
+    recorded(agent, agg_params={"exclude_aggregator": True}).publish_message(one(1.0, a=1.0))
+    Feed(agent, "other").publish_message("text")
+    assert ["seq" in envelope for _, envelope in agent.events] == [False, False]
+
+
+def test_what_recorders_are_told_beside_a_message_is_in_its_envelope(agent):
+    feed = Feed(agent, "heartbeat")
+    ((_, envelope),) = msgpack.unpackb(feed.pack_message({}, last_seq=2**63))
+    assert envelope == {**feed.encoded(), "last_seq": 2**63}
 
 
 def test_agg_params_that_cannot_be_sent_are_refused_at_once(agent):
