@@ -9,7 +9,7 @@ from typing import Self
 
 from ocs.errors import JournalError, JournalValueError
 from ocs.journal.lock import FolderLock
-from ocs.journal.records import HEADER, RECORD_BYTES, Entry, Part, lead
+from ocs.journal.records import HEADER, Entry, Part, encode
 from ocs.journal.store import Store
 from ocs.journal.tail import Batch
 
@@ -54,7 +54,8 @@ class Journal:
             raise
         self._last = self._store.last
         self._fresh = self._store.writable and not self._store.started  # the segment has no entries beyond its head
-        self._left = segment_bytes - self._store.segments[-1].size if self._store.writable else 0
+        self._planned = self._store.segments[-1].size if self._store.writable else segment_bytes  # without the batch
+        self._room = -1  # how much the batch takes before something has to be decided, bytes
 
     def __enter__(self) -> Self:
         return self
@@ -78,43 +79,54 @@ class Journal:
             JournalValueError: the index is below the last one, or a value out of its range.
             JournalError: the journal is closed.
         """
-        pieces = [part if type(part) is bytes else bytes(part) for part in parts]
-        length = sum(map(len, pieces))
-        first = lead(index, kind, pieces, length)
-        size = RECORD_BYTES + length
+        pieces, size = encode(index, kind, parts)
         with self._memory:
-            batch = self._batch_for(index, size)
-            batch.parts.append(first)
+            batch = self._batch if size <= self._room else None
+            if batch is None or index < self._last:
+                batch = self._batch_for(index, size)
             batch.parts += pieces
             batch.size += size
             batch.last = self._last = index
-            self._left -= size
-            self._fresh = False
+            self._room -= size
 
     def _batch_for(self, index: int, size: int) -> Batch:
         if index < self._last:
             raise JournalValueError(f"index {index} comes after {self._last}: a journal's indices do not go down")
         if self._closed:
             raise _closed(self._directory)
-        if size > self._left and not self._fresh:
+        if self._batch and self._batch.size >= _BATCH_BYTES:
+            self._end_batch()
+        if not self._fresh and self._planned_bytes() + size > self._segment_bytes:
             self._plan_segment(index)
-        if self._batch is None or self._batch.size >= _BATCH_BYTES:
-            self._batch = Batch(index)
-            self._buffer.append(self._batch)
-        return self._batch
+        batch = self._batch
+        if batch is None:
+            batch = self._batch = Batch(index)
+            self._buffer.append(batch)
+        self._fresh = False
+        self._room = min(_BATCH_BYTES - batch.size, self._segment_bytes - self._planned_bytes())
+        return batch
+
+    def _planned_bytes(self) -> int:
+        return self._planned + (self._batch.size if self._batch else 0)
+
+    def _end_batch(self) -> None:
+        self._planned = self._planned_bytes()
+        self._batch = None
+        self._room = -1
 
     def _plan_segment(self, index: int) -> None:
         batch = self._checkpoint(index)
+        self._end_batch()
         self._buffer.append(batch)
-        self._batch = batch
-        self._left = self._segment_bytes - len(HEADER) - batch.size
+        self._planned = len(HEADER) + batch.size
         self._fresh = True
 
     def _checkpoint(self, index: int) -> Batch:
         batch = Batch(index, begins=True)
         for kind, body in self._head():
-            batch.parts += [lead(index, kind, [body], len(body)), body]
-            batch.size += RECORD_BYTES + len(body)
+            pieces, size = encode(index, kind, [body])
+            batch.parts += pieces
+            batch.size += size
         return batch
 
     # Bringing it to the disk.
@@ -184,7 +196,7 @@ class Journal:
         with self._memory:
             self._store.queue.extend(self._buffer)
             self._buffer = []
-            self._batch = None
+            self._end_batch()
 
     # Reading.
 
@@ -264,11 +276,12 @@ class Journal:
 
         Raises:
             OSError: a file cannot be deleted.
+            JournalError: the journal is closed: it may be somebody else's by now.
         """
-        with self._disk:
+        with self._writing() as store:
             self._closed = True
             try:
-                self._store.delete()
+                store.delete()
             finally:
                 self._folder.release(remove=True)
             with suppress(OSError):

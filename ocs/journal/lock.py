@@ -50,7 +50,7 @@ class FolderLock:
                 raise
             holder = os.pread(fd, 20, 0).decode("ascii", "replace").strip()
             raise JournalInUseError(
-                f"{self.path.parent} is in use by process {holder or 'of another program'}: "
+                f"{self.path.parent} is in use by {f'process {holder}' if holder else 'another process'}: "
                 "stop it, or give this one a folder of its own"
             ) from error
         with suppress(OSError):  # the number is for the message above alone; a full disk has no room for it

@@ -6,13 +6,13 @@ Zeros, as a power cut leaves them, are no record: their checksum would not be ze
 """
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 from zlib import crc32
 
 from ocs.errors import JournalValueError
 
-__all__ = ["HEADER", "MAX_BODY", "RECORD_BYTES", "Entry", "Part", "lead", "scan"]
+__all__ = ["HEADER", "MAX_BODY", "RECORD_BYTES", "Entry", "Part", "encode", "scan"]
 
 HEADER = b"OCSJRNL\x01"
 MAX_BODY = 1 << 30  # bytes: what one system call reads for certain
@@ -21,7 +21,7 @@ Part = bytes | bytearray | memoryview
 
 _RECORD = struct.Struct("<IIQB")
 _CHECKED = struct.Struct("<QB")
-_UNCHECKED = struct.Struct("<II")
+_UNCHECKED_BYTES = 8
 RECORD_BYTES = _RECORD.size
 _BLOCK = 256 << 10
 
@@ -35,33 +35,37 @@ class Entry(NamedTuple):
         body: the bytes given.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # tuples have a method of this name; nobody misses it here
     kind: int
     body: bytes
 
 
-def lead(index: int, kind: int, parts: list[bytes], length: int) -> bytes:
-    """Return what stands before the body of an entry.
+def encode(index: int, kind: int, parts: Iterable[Part]) -> tuple[list[bytes], int]:
+    """Return an entry's record, in pieces, and its length, bytes. What is `bytes` is not copied.
 
     Args:
         index: 0 to 2**64 - 1.
         kind: 0 to 255.
         parts: the body.
-        length: the body's length, bytes.
 
     Raises:
         JournalValueError: a number is out of its range, or the body too long.
     """
-    if length > MAX_BODY:
-        raise JournalValueError(f"a body of {length} bytes: an entry takes {MAX_BODY} at most")
     try:
-        checked = _CHECKED.pack(index, kind)
+        crc = crc32(_CHECKED.pack(index, kind))
     except struct.error as error:
         raise JournalValueError(f"index {index!r}, kind {kind!r}: not what an entry can have ({error})") from error
-    crc = crc32(checked)
+    pieces = [b""]
+    length = 0
     for part in parts:
-        crc = crc32(part, crc)
-    return _UNCHECKED.pack(length, crc) + checked
+        piece = part if type(part) is bytes else bytes(part)
+        crc = crc32(piece, crc)
+        length += len(piece)
+        pieces.append(piece)
+    if length > MAX_BODY:
+        raise JournalValueError(f"a body of {length} bytes: an entry takes {MAX_BODY} at most")
+    pieces[0] = _RECORD.pack(length, crc, index, kind)
+    return pieces, RECORD_BYTES + length
 
 
 def scan(read: Callable[[int, int], bytes], offset: int, end: int) -> Iterator[tuple[Entry, int]]:
@@ -85,7 +89,7 @@ def scan(read: Callable[[int, int], bytes], offset: int, end: int) -> Iterator[t
         if after - base > len(block):
             block, base = memoryview(read(max(min(_BLOCK, end - offset), after - offset), offset)), offset
         at = offset - base
-        checked = block[at + _UNCHECKED.size : at + RECORD_BYTES + length]
+        checked = block[at + _UNCHECKED_BYTES : at + RECORD_BYTES + length]
         if crc32(checked) != crc:
             return
         yield Entry(index, kind, bytes(checked[_CHECKED.size :])), after

@@ -73,12 +73,13 @@ class Segment:
 
     def entries(self, fd: int, offset: int, end: int) -> Iterator[tuple[Entry, int]]:
         """Yield each whole entry between two offsets and where it ends, up to the first that is not whole."""
-        for entry, after in scan(partial(self._read, fd), offset, end):
+        for entry, after in scan(partial(self.read, fd), offset, end):
             self.mark(entry.index, offset)
             yield entry, after
             offset = after
 
-    def _read(self, fd: int, size: int, offset: int) -> bytes:
+    def read(self, fd: int, size: int, offset: int) -> bytes:
+        """Return bytes of the file; what cannot be read is noted, and there is less then."""
         try:
             return os.pread(fd, size, offset)
         except OSError as error:

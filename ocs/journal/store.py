@@ -18,9 +18,11 @@ from threading import Lock
 from ocs.errors import JournalError
 from ocs.journal.records import HEADER, Entry
 from ocs.journal.segment import Segment, find_segments, read_segment
-from ocs.journal.tail import Batch, Tail
+from ocs.journal.tail import Batch, Tail, write_all
 
 __all__ = ["Store"]
+
+_NEW = ".new"  # suffix of a segment that is not complete yet
 
 
 class Store:
@@ -51,6 +53,8 @@ class Store:
         self._folder_synced = False
         self._lock = Lock()
         try:
+            for unfinished in directory.glob(f"{'[0-9]' * 20}{_NEW}"):
+                unfinished.unlink()
             self._segments = find_segments(directory)
             if self._segments:
                 self._open(self._segments[-1])
@@ -59,32 +63,27 @@ class Store:
 
     def _open(self, segment: Segment) -> None:
         self._last = segment.begin - 1
-        header, end = self._survey(segment)
+        end = self._survey(segment)
         if segment.problem:
             return  # left as it is, and no more written to
-        if not header.strip(b"\0"):
-            end = 0  # a power cut: the file's name was on the disk before its content
         self.repaired = segment.size - end
         segment.size = end
         self._abandoned = segment
-        with suppress(OSError):  # a full disk: the next write tries again
+        with suppress(OSError):  # the next write tries again
             self._resume(segment)
 
-    def _survey(self, segment: Segment) -> tuple[bytes, int]:
+    def _survey(self, segment: Segment) -> int:
         end = len(HEADER)
         fd = os.open(segment.path, os.O_RDONLY)
         try:
-            header = os.pread(fd, len(HEADER), 0)
-            if len(header) < len(HEADER):
-                return b"", 0
-            if header != HEADER and header.strip(b"\0"):
+            if segment.read(fd, end, 0) != HEADER:
                 segment.note("its header is damaged, or written by another version")
             for entry, end in segment.entries(fd, end, segment.size):  # noqa: B007, B020  goes on from where it was
                 self.started = self.started or entry.index >= segment.begin
                 self._last = max(self._last, entry.index)
         finally:
             os.close(fd)
-        return header, end
+        return end
 
     @property
     def last(self) -> int:
@@ -111,53 +110,40 @@ class Store:
             OSError: what was not taken is in the queue still.
         """
         while self.queue:
-            self._write_to(self._ready())
+            if self._abandoned:
+                self._resume(self._abandoned)
+            self._write_first(self.queue[0])
 
-    def _ready(self) -> Tail:
-        """Return the tail that takes the first batch of the queue."""
-        if self._abandoned:
-            self._resume(self._abandoned)
-        batch = self.queue[0]
-        if self._tail and not batch.begins:
-            return self._tail
-        if not batch.begins:
-            batch = self._checkpoint(batch.first)
-            self.queue.appendleft(batch)
-        tail = self._begin(batch.first)
-        batch.begins = False
-        return tail
+    def _write_first(self, batch: Batch) -> None:
+        if batch.begins:
+            self._begin(batch)
+        elif self._tail:
+            self._append(self._tail, batch)
+        else:
+            self.queue.appendleft(self._checkpoint(batch.first))
+            return
+        self.queue.popleft()
 
-    def _write_to(self, tail: Tail) -> None:
+    def _append(self, tail: Tail, batch: Batch) -> None:
         try:
-            tail.write(self.queue[0])
+            tail.write(batch)
         except OSError:
             if tail.broken:
                 self._abandon(tail)
             raise
-        self.queue.popleft()
 
-    def _begin(self, first: int) -> Tail:
+    def _begin(self, head: Batch) -> None:
         """Begin a segment, when the one before is on the disk."""
         self._settle()
-        if self._segments:
-            first = max(self.last, self._segments[-1].begin) + 1
-        self._directory.mkdir(parents=True, exist_ok=True)  # in case that somebody has deleted it
-        tail = self._create(Segment(self._directory, first))
+        begin = max(self.last, self._segments[-1].begin) + 1 if self._segments else head.first
+        segment = Segment(self._directory, begin, len(HEADER) + head.size)
+        _create(segment.path, [HEADER, *head.parts])
+        tail = Tail(segment, max(self.last, head.last))
         if self._tail:
             self._tail.close()
-        self._folder_synced = False
         with self._lock:
             self._tail = tail
-            self._segments.append(tail.segment)
-        return tail
-
-    def _create(self, segment: Segment) -> Tail:
-        try:
-            return Tail(segment, self.last)
-        except OSError:
-            with suppress(OSError):
-                segment.path.unlink()
-            raise
+            self._segments.append(segment)
 
     def sync(self) -> None:
         """Write, and return when all is on the disk.
@@ -208,9 +194,7 @@ class Store:
         """
         segments = self.segments
         victims = [each for each, after in pairwise(segments) if after.begin <= index]
-        if not victims or (self.queue and segments[-1].size <= len(HEADER)):
-            return 0  # in the second case the last segment's checkpoint is not in it yet
-        if not self._folder_synced:
+        if victims and not self._folder_synced:
             self._settle()
         return sum(map(self._delete, victims))
 
@@ -257,6 +241,25 @@ class Store:
         with self._lock:
             at = bisect_right(self._segments, segment.begin, key=attrgetter("begin"))
             return self._segments[at] if at < len(self._segments) else None
+
+
+def _create(path: Path, parts: list[bytes]) -> None:
+    """Make a file that has all of its content, on the disk, from the first moment on that it has its name."""
+    path.parent.mkdir(parents=True, exist_ok=True)  # somebody may have deleted it
+    new = path.with_suffix(_NEW)
+    try:
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        try:
+            write_all(fd, parts, 0)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        new.rename(path)
+        _sync_folder(path.parent)
+    except OSError:
+        with suppress(OSError):
+            new.unlink()
+        raise
 
 
 def _sync_folder(directory: Path) -> None:

@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from errno import ENOENT
 
-from ocs.journal.records import HEADER
 from ocs.journal.segment import Segment
 
-__all__ = ["Batch", "Tail"]
+__all__ = ["Batch", "Tail", "write_all"]
 
 _JOIN_BYTES = 512 << 10
 _IOV_MAX = 1024  # what Linux takes in one call
@@ -26,7 +25,7 @@ class Batch:
         last: the index of the last one.
         parts: the records, in pieces.
         size: their length, bytes.
-        begins: a new segment begins with it.
+        begins: a new segment begins with it; it has nothing but the head.
     """
 
     __slots__ = ("begins", "first", "last", "parts", "size")
@@ -42,7 +41,7 @@ class Tail:
     """Writes to the end of a segment's file.
 
     Args:
-        segment: the segment; a new one has size 0 and gets its file here.
+        segment: the segment; its file is cut to its size.
         last: the highest index before and in it.
 
     Attributes:
@@ -50,7 +49,7 @@ class Tail:
 
     Raises:
         FileNotFoundError: the file is not there any more, or has become shorter than it was.
-        OSError: it cannot be opened or written to.
+        OSError: it cannot be opened or cut.
     """
 
     def __init__(self, segment: Segment, last: int) -> None:
@@ -60,12 +59,11 @@ class Tail:
         self._dirty = True  # what is there may be from a process that did not come to its sync
         self._synced = (segment.size, last)
         self._unsynced: list[Batch] = []
-        self._fd = os.open(segment.path, os.O_RDWR | (0 if segment.size else os.O_CREAT), 0o644)
+        self._fd = os.open(segment.path, os.O_RDWR)
         try:
             self._prepare()
         except OSError:
             os.close(self._fd)
-            segment.size = self._synced[0]
             raise
 
     def _prepare(self) -> None:
@@ -73,9 +71,6 @@ class Tail:
         if os.fstat(self._fd).st_size < size:
             raise FileNotFoundError(ENOENT, "somebody has cut the file", str(self.segment.path))
         os.ftruncate(self._fd, size)
-        if not size:
-            _write_all(self._fd, [HEADER], 0)
-            self.segment.size = len(HEADER)
 
     def write(self, batch: Batch) -> None:
         """Hand a batch to the operating system.
@@ -87,7 +82,7 @@ class Tail:
         parts = batch.parts if batch.size > _JOIN_BYTES else [b"".join(batch.parts)]
         self._dirty = True
         try:
-            _write_all(self._fd, parts, segment.size)
+            write_all(self._fd, parts, segment.size)
         except OSError:
             self._cut()
             raise
@@ -131,8 +126,12 @@ class Tail:
             os.close(self._fd)
 
 
-def _write_all(fd: int, parts: Sequence[bytes | memoryview], offset: int) -> None:
-    """Write parts one behind the other at an offset, however few bytes the system takes at a time."""
+def write_all(fd: int, parts: Sequence[bytes | memoryview], offset: int) -> None:
+    """Write parts one behind the other at an offset, however few bytes the system takes at a time.
+
+    Raises:
+        OSError: it has not taken all.
+    """
     left = list(parts)
     while left:
         taken = os.pwritev(fd, left[:_IOV_MAX], offset)
