@@ -195,7 +195,7 @@ def account_for(feed: str, ledger: Ledger, chunks: list[Chunk], excuses: Iterabl
         disordered=_disordered(chunks),
         wrong=sum(chunk.wrong for chunk in chunks) + _mistimed(ledger, numbers, ticks),
         foreign=len(np.setdiff1d(found, ledger.tried)),
-        gaps=_gaps(lost[~excused], lost_at[~excused], ledger.accepted),
+        gaps=_gaps(lost[~excused], lost_at[~excused]),
     )
 
 
@@ -216,11 +216,10 @@ def _mistimed(ledger: Ledger, numbers: np.ndarray, ticks: np.ndarray) -> int:
     return int((np.abs(off) > TIME_SLACK).sum())
 
 
-def _gaps(lost: np.ndarray, times: np.ndarray, accepted: np.ndarray) -> list[Gap]:
+def _gaps(lost: np.ndarray, times: np.ndarray) -> list[Gap]:
     if not len(lost):
         return []
-    place = np.searchsorted(accepted, lost)
-    ends = np.flatnonzero(np.diff(place) != 1)
+    ends = np.flatnonzero(np.diff(lost) != 1)
     starts, ends = [0, *(ends + 1)], [*ends, len(lost) - 1]
     return [
         Gap(int(lost[a]), int(lost[b]), float(times[a]), float(times[b]), int(b - a + 1))

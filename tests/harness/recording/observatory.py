@@ -153,7 +153,7 @@ class Publisher(Member):
         self._options = [text for key in keys for text in (f"--{key.replace('_', '-')}", str(options[key]))]
 
     def arguments(self) -> list[str]:
-        return ["--log", str(self.log), "--start", str(self.runs * RUN), *self._options]
+        return ["--samples-log", str(self.log), "--start", str(self.runs * RUN), *self._options]
 
     def hush(self) -> None:
         """Let it publish its last, and stay."""

@@ -45,8 +45,8 @@ class Publisher:
     def __init__(self, agent, args):
         self.agent = agent
         self.rate = args.rate
-        self.stop_file = Path(args.log + ".stop")
-        self.log = os.open(args.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        self.stop_file = Path(args.samples_log + ".stop")
+        self.log = os.open(args.samples_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         self.next = dict.fromkeys(FEEDS, args.start)
         for name, plan in FEEDS.items():
             agg_params = {"frame_length": args.frame_length, "fresh_time": 60}
@@ -104,7 +104,7 @@ def main():
     from ocs import ocs_agent, site_config
 
     parser = argparse.ArgumentParser()
-    parser.add_argument("--log", required=True, help="file to be appended to")
+    parser.add_argument("--samples-log", required=True, help="file to be appended to")
     parser.add_argument("--start", type=int, default=0, help="number of the first sample of each feed")
     parser.add_argument("--rate", type=float, default=100.0, help="ticks a second; 2.3 samples to a tick")
     parser.add_argument("--frame-length", type=float, default=2.0, help="s")
