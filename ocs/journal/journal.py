@@ -246,6 +246,11 @@ class Journal:
         return len(self._store.segments)
 
     @property
+    def begins(self) -> list[int]:
+        """For each file, oldest first, a number below which no index in it is; all in those before it are below."""
+        return [segment.begin for segment in self._store.segments]
+
+    @property
     def repaired(self) -> int:
         """What was cut off the end at opening, since it had not been written whole, bytes."""
         return self._store.repaired
