@@ -8,15 +8,22 @@ from typing import TYPE_CHECKING, Any, Final
 from ocs import ocs_agent, site_config
 from ocs.agents.aggregator.files import check_folder
 from ocs.agents.aggregator.inbox import Inbox
-from ocs.errors import RecordingLibraryError
+from ocs.agents.aggregator.notebook import Notebook
+from ocs.agents.aggregator.reception import Reception
+from ocs.agents.aggregator.streams import Streams
+from ocs.errors import JournalError, JournalInUseError, RecordingLibraryError
 
 if TYPE_CHECKING:
     from ocs.agents.aggregator.aggregator import Aggregator
+    from ocs.agents.aggregator.ledger import Ledger
 
 __all__ = ["AggregatorAgent", "main", "make_parser"]
 
 TURN = 0.25
 """Seconds between two turns of the recording thread: events are typed in batches, and nothing lags."""
+
+_DISK_EVERY = 1.0
+"""Seconds between two attempts to open the journal."""
 
 Result = tuple[bool, str]
 
@@ -24,7 +31,8 @@ Result = tuple[bool, str]
 class AggregatorAgent:
     """Records the feeds of all agents.
 
-    The reactor's thread leaves recorded events in an `Inbox`; all else happens in the thread of the process `record`.
+    The reactor's thread, by way of `Reception`, leaves recorded events in an `Inbox`; all else happens in the thread of
+    the process `record`.
 
     Args:
         agent: the OCSAgent that this is the work of.
@@ -41,8 +49,14 @@ class AggregatorAgent:
         self.time_per_file = args.time_per_file
         self.data_dir = args.data_dir
         self.inbox = Inbox()
+        self.notebook = Notebook(agent, clock=clock)
+        self.reception = Reception(agent, self.inbox, self.notebook)
+        self._root = args.address_root
         self._clock = clock
-        agent.subscribe_on_start(self.inbox.put, f"{args.address_root}..feeds.", options={"match": "wildcard"})
+        self._stopped_by_user = False
+        agent.subscribe_on_start(self.reception.take, f"{args.address_root}..feeds.", options={"match": "wildcard"})
+        agent.on("join", lambda *_: self.reception.link_up())
+        agent.on("leave", lambda *_: self.reception.link_down())
         agent.register_process(
             "record",
             self.record,
@@ -86,33 +100,81 @@ class AggregatorAgent:
         """
         if session.status == "starting":  # where the function is called directly, nobody has said so yet
             session.set_status("running")
+        params = params or {}
+        data_dir = params.get("data_dir") or self.data_dir
+        self._stopped_by_user = False
         self.inbox.open()
+        ledger = None
         try:
-            aggregator = self._aggregator(session, params or {})
+            ledger = self._open_ledger(session, data_dir)
+            if ledger is None:
+                return False, "Stopped before the disk took anything."
+            aggregator = self._aggregator(session, params.get("time_per_file") or self.time_per_file, data_dir, ledger)
+            self._receive(ledger)
             while session.status == "running":
                 aggregator.run()
-                if params and params.get("test_mode"):
+                if params.get("test_mode"):
                     break
                 self.inbox.wait(TURN)
+        except JournalInUseError as error:
+            return False, str(error)
         finally:
             self.inbox.close()
-        aggregator.close()
+            self.agent.call_in_reactor(lambda: self.reception.stop(leave=self._stopped_by_user))
+        aggregator.close(forget=self._stopped_by_user)
         return True, f"Recorded {aggregator.writer.values_written} values."
 
-    def _aggregator(self, session: ocs_agent.OpSession, params: dict[str, Any]) -> "Aggregator":
+    def _open_ledger(self, session: ocs_agent.OpSession, data_dir: str) -> "Ledger | None":
+        """Open the journal as soon as the disk allows; None if the recording is stopped before.
+
+        Raises:
+            JournalInUseError: another process has it.
+        """
+        from ocs.agents.aggregator.ledger import Ledger, journal_folder  # noqa: PLC0415 - so3g is slow to load
+
+        while session.status == "running":
+            try:
+                return Ledger(journal_folder(data_dir, self.agent.agent_address), data_dir, clock=self._clock)
+            except JournalInUseError:
+                raise
+            except (OSError, JournalError) as error:
+                self._waits(session, str(error))
+            self.inbox.wait(_DISK_EVERY)
+        return None
+
+    def _waits(self, session: ocs_agent.OpSession, trouble: str) -> None:
+        if not session.degraded:
+            self.log.warn("{trouble}; the data waits", trouble=trouble)
+            session.add_message(f"{trouble}; the data waits")
+        session.degraded = True
+        session.data = {"trouble": trouble}
+
+    def _receive(self, ledger: "Ledger") -> None:
+        """Have the reactor begin to take what can be had again: from where the journal ends."""
+        streams = Streams(ledger.recorder_id, root=self._root, since=ledger.since, positions=ledger.positions)
+        self.agent.call_in_reactor(self.reception.start, streams)
+
+    def _aggregator(
+        self, session: ocs_agent.OpSession, time_per_file: float, data_dir: str, ledger: "Ledger"
+    ) -> "Aggregator":
         from ocs.agents.aggregator.aggregator import Aggregator  # noqa: PLC0415 - so3g is slow to load, not everywhere
 
         return Aggregator(
             self.inbox,
-            params.get("time_per_file") or self.time_per_file,
-            params.get("data_dir") or self.data_dir,
+            time_per_file,
+            data_dir,
             session,
             clock=self._clock,
             log=self.log,
+            ledger=ledger,
+            safe=lambda news: self.agent.call_in_reactor(self.reception.safe, news),
+            notebook=self.notebook,
         )
 
     def stop_record(self, session: ocs_agent.OpSession, params: dict[str, Any] | None) -> Result:
         """Have `record` write what it holds and end."""
+        # What comes while a person has stopped the recording is not wanted; while the agent is away, it is.
+        self._stopped_by_user = not self.agent.operations.ending
         session.set_status("stopping")
         self.inbox.call()
         return True, "Writing what is held."

@@ -1,22 +1,25 @@
-"""The aggregator proper: events in, frames out. No WAMP, no reactor, no thread of its own."""
+"""The aggregator proper: messages in, frames out. No WAMP, no reactor, no thread of its own."""
 
 import os
 import queue
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from twisted.logger import Logger
 
 from ocs.agents.aggregator import frames
 from ocs.agents.aggregator.files import make_filename
-from ocs.agents.aggregator.inbox import Inbox
+from ocs.agents.aggregator.inbox import Event, Inbox, Item, Kind
+from ocs.agents.aggregator.ledger import MAX_BYTES, Ledger, read_message
 from ocs.agents.aggregator.messages import Envelope, Fault, read_envelope, weight
+from ocs.agents.aggregator.notebook import Notebook, note_item
+from ocs.agents.aggregator.notes import Note
 from ocs.agents.aggregator.provider import Provider
 from ocs.agents.aggregator.schema import FeedSchema
 from ocs.agents.aggregator.tally import Log, Tally
-from ocs.agents.aggregator.writer import EncodedFrame, G3FileRotator
+from ocs.agents.aggregator.writer import EncodedFrame, G3FileRotator, PlacedFrame
 
 __all__ = ["MAX_BUFFERED_BYTES", "MAX_PROVIDERS", "Aggregator"]
 
@@ -28,12 +31,18 @@ MAX_PROVIDERS: Final = 50_000
 
 _REPORT_INTERVAL: Final = 1.0
 
+_NOTES_INTERVAL: Final = 60.0
+
+_ENOUGH_WAITING: Final = 16 << 20
+"""Frames that wait for the disk (bytes), beyond which nothing more is taken in: where it is now, it is safe."""
+
 
 class Aggregator:
     """Sorts events into providers and their samples into frames. For one thread only.
 
     `run` is one turn: take what came in, part with silent providers, write the frames that are due. `close` writes
-    everything.
+    everything. With a ledger, a message is entered there before it is sorted, and `safe` tells which have come to the
+    disk; what the ledger held from an earlier run is taken in again at the start.
 
     Args:
         incoming_data: where ``(data, feed)`` pairs are taken from: an `Inbox`, or a `queue.Queue`.
@@ -43,6 +52,9 @@ class Aggregator:
         clock: gives the time (unix, s).
         log: where what is dropped is reported; a logger of its own if not given.
         writer: takes the frames; a `G3FileRotator` below ``data_dir`` if not given.
+        ledger: the journal; without one, what is not in a file yet is lost when the process dies.
+        safe: called with what has come to the journal's disk: stream → next number.
+        notebook: where what was refused or repaired is noted.
 
     Attributes:
         hksess: the recording session, which numbers the providers.
@@ -62,6 +74,9 @@ class Aggregator:
         clock: Callable[[], float] = time.time,
         log: Log | None = None,
         writer: G3FileRotator | None = None,
+        ledger: Ledger | None = None,
+        safe: Callable[[dict[tuple[str, str], int]], None] = lambda news: None,  # noqa: ARG005 - nobody asks
+        notebook: Notebook | None = None,
     ) -> None:
         self.log: Log = log or Logger("ocs.aggregator")
         self.incoming_data = incoming_data
@@ -80,45 +95,126 @@ class Aggregator:
             lambda: make_filename(data_dir, clock=clock),
             clock=clock,
             report=lambda fault: self.tally.count("disk", fault),
+            announce=ledger.announce if ledger else _unannounced,
+            journalled=ledger is not None,
         )
+        self._ledger = ledger
+        self._safe = safe
+        self._notebook = notebook
+        self._next_notes = clock() + _NOTES_INTERVAL
+        self._journal_trouble = ""
         self.writer.put(EncodedFrame("session", frames.encode(self.hksess.session_frame()), 0))
         self._put_status()
+        if ledger:
+            self._take_again(ledger)
+            self._note(ledger.repairs)
         self.writer.commit()
         self._tell()
 
+    def _take_again(self, ledger: Ledger) -> None:
+        """Take in the messages of an earlier run that are in no file."""
+        for index, event in ledger.recover():
+            self._take_or_count(event, index, ledger.framed)
+
     def run(self) -> None:
         """Do one turn: take in what came, part with silent providers, write what is due."""
-        self.process_incoming_data()
+        if self._takes_more():
+            self.process_incoming_data()
         self.remove_stale_providers()
         if self.writer.due():
             # What is older than the next file belongs into this one.
             self._put_frames(write_all=True)
             self.writer.flush()
         self.write_to_disk()
-        if self._clock() >= self._next_report or self.writer.trouble != self._trouble:
+        if self._ledger:
+            self._keep(self._ledger)
+        if self._clock() >= self._next_notes:
+            self._note_refusals()
+        if self._clock() >= self._next_report or self.trouble != self._trouble:
             self._tell()
 
+    def _note_refusals(self) -> None:
+        """Note what has been dropped since the last time, feed by feed."""
+        self._next_notes = self._clock() + _NOTES_INTERVAL
+        self._note(self.tally.notes())
+
+    def _note(self, notes: list[Note]) -> None:
+        if self._notebook is None:
+            return
+        for note in notes:
+            event = self._notebook.publish(note)
+            index = self._ledger.add(note_item(event)) if self._ledger else None
+            self._take_or_count(event, index)
+
+    @property
+    def trouble(self) -> str:
+        """One line that says why data waits, empty when all is well."""
+        return self.writer.trouble or self._journal_trouble
+
+    def _takes_more(self) -> bool:
+        """Tell whether what comes can go somewhere; where it is now, it is safe, and bounded."""
+        return not self._journal_trouble and not (
+            self._ledger and self.writer.trouble and self.writer.waiting_bytes > _ENOUGH_WAITING
+        )
+
+    def _keep(self, ledger: Ledger) -> None:
+        """Bring the journal to the disk, tell what is safe now, and shorten it."""
+        try:
+            ledger.sync_if_due(again=bool(self._journal_trouble))
+            self._journal_trouble = ""
+            self._shorten(ledger)
+        except OSError as error:
+            self._journal_trouble = f"the journal takes nothing: {error.strerror or error} ({error.filename or 'disk'})"
+        if news := ledger.news():
+            self._safe(news)
+
+    def _shorten(self, ledger: Ledger) -> None:
+        """Let go of what is in files."""
+        oldest = [p.first_index for p in self.providers.values() if p.first_index is not None]
+        if self.writer.first_waiting is not None:
+            oldest.append(self.writer.first_waiting)
+        needed = min(oldest, default=ledger.next_index)
+        if ledger.can_release(needed):
+            self.writer.sync()
+            ledger.release(needed)
+
     def process_incoming_data(self) -> None:
-        """Take every waiting event into its provider's blocks."""
-        events, lost = _taken(self.incoming_data)
+        """Take every waiting message into its provider's blocks."""
+        items, lost = _taken(self.incoming_data)
         if lost:
             self.tally.count("queue", Fault("queue", lost, "events came faster than they can be recorded"))
-        for event in events:
-            try:
-                self._take(*event)
-            except Exception as error:  # anybody's message comes here: whatever it does, the others are recorded
-                self.tally.count("?", Fault("unforeseen", weight(event), f"an event was dropped: {error!r}"))
+        ledger = self._ledger
+        for item in items:
+            index = ledger.add(item) if ledger and item.kind else None
+            event = item.event
+            if event is None and item.kind >= Kind.MESSAGE:
+                event = self._read(item)
+            if event is not None:
+                self._take_or_count(event, index)
 
-    def _take(self, data: Any, feed: Mapping[str, Any]) -> None:
-        known = self._known(feed)
+    def _read(self, item: Item) -> Event | None:
+        try:
+            return read_message(item.kind, item.body)
+        except ValueError as error:
+            self.tally.count("?", Fault("structure", len(item.body) // 9, str(error)))
+            return None
+
+    def _take_or_count(self, event: Event, index: int | None, framed: Mapping[Any, int] | None = None) -> None:
+        try:
+            self._take(*event, index, framed or {})
+        except Exception as error:  # anybody's message comes here: whatever it does, the others are recorded
+            self.tally.count("?", Fault("unforeseen", weight(event[0]), f"an event was dropped: {error!r}"))
+
+    def _take(self, data: Any, feed: Mapping[str, Any], index: int | None, framed: Mapping[Any, int]) -> None:
+        known = None if framed else self._known(feed)
         if known is not None:
-            known.save_to_block(data)
+            known.save_to_block(data, index)
             return
         envelope = read_envelope(feed)
         if isinstance(envelope, Fault):
             self.tally.count("?", envelope._replace(values=weight(data)))
-        elif not envelope.excluded:
-            self._save(data, envelope)
+        elif not envelope.excluded and (index or 0) > framed.get((envelope.address, envelope.session_id), -1):
+            self._save(data, envelope, index)
 
     def _known(self, feed: Mapping[str, Any]) -> Provider | None:
         """Return the feed's provider if it has one: the short way, once per message."""
@@ -127,14 +223,14 @@ class Aggregator:
         except (KeyError, TypeError):
             return None
 
-    def _save(self, data: Any, envelope: Envelope) -> None:
+    def _save(self, data: Any, envelope: Envelope, index: int | None) -> None:
         pid = self.pids.get((envelope.address, envelope.session_id))
         if pid is not None:
-            self.providers[pid].save_to_block(data)
+            self.providers[pid].save_to_block(data, index)
         elif len(self.providers) < MAX_PROVIDERS:
             params = {"frame_length": envelope.frame_length, "fresh_time": envelope.fresh_time}
             pid = self.add_provider(envelope.address, envelope.session_id, **params)
-            self.providers[pid].save_to_block(data)
+            self.providers[pid].save_to_block(data, index)
         else:
             fault = Fault("providers", weight(data), f"{MAX_PROVIDERS} feeds are being recorded; this one is not")
             self.tally.count(envelope.address, fault)
@@ -196,9 +292,10 @@ class Aggregator:
         self.writer.commit()
 
     def _put_frames(self, *, clear: bool = True, write_all: bool = False) -> None:
-        crowded = sum(provider.size for provider in self.providers.values()) > MAX_BUFFERED_BYTES
+        write_all = write_all or sum(provider.size for provider in self.providers.values()) > MAX_BUFFERED_BYTES
+        too_old = self._ledger.middle if self._ledger and self._ledger.size > MAX_BYTES else 0
         for provider in self.providers.values():
-            if write_all or crowded or provider.new_frame_time():
+            if write_all or provider.new_frame_time() or (provider.first_index or too_old) < too_old:
                 self._put_provider(provider, clear=clear)
 
     def _put_provider(self, provider: Provider, *, clear: bool = True) -> None:
@@ -206,10 +303,11 @@ class Aggregator:
         if provider.empty():
             return
         self._put_status_if_changed()
+        source, first, last = (provider.address, provider.sessid), provider.first_index, provider.last_index
         try:
             frame = provider.to_frame(self.hksess, clear=clear)
             if values := frames.value_count(frame):
-                self.writer.put(EncodedFrame("data", frames.encode(frame), values))
+                self.writer.put(EncodedFrame("data", frames.encode(frame), values, source, first, last))
         except Exception as error:  # whatever one feed holds, the others are recorded
             self.tally.count(provider.address, Fault("unforeseen", 0, f"a frame was dropped: {error!r}"))
             provider.clear()
@@ -222,17 +320,33 @@ class Aggregator:
         self.write_status = False
         self.writer.put(EncodedFrame("status", frames.encode(self.hksess.status_frame(timestamp=self._clock())), 0))
 
-    def close(self) -> None:
-        """Write everything and close the file."""
+    def close(self, *, forget: bool = False) -> None:
+        """Write everything and close the file; what the disk does not take stays in the journal.
+
+        Args:
+            forget: delete the journal once everything is in files: the next one begins anew.
+        """
         self.process_incoming_data()
+        self._note_refusals()
         self._put_frames(write_all=True)
         self.writer.close_file()
+        if self._ledger:
+            self._close(self._ledger, forget=forget)
         self._tell()
+
+    def _close(self, ledger: Ledger, *, forget: bool) -> None:
+        done = not self.writer.waiting_bytes
+        try:
+            ledger.close(empty=done, remove=done and forget)
+        except OSError as error:
+            self._journal_trouble = f"the journal could not be closed: {error.strerror or error}"
+        if news := ledger.news():
+            self._safe(news)
 
     def _tell(self) -> None:
         """Bring the operation's session up to date; say once when trouble with the disk begins, and when it ends."""
         self._next_report = self._clock() + _REPORT_INTERVAL
-        before, self._trouble = self._trouble, self.writer.trouble
+        before, self._trouble = self._trouble, self.trouble
         if bool(before) != bool(self._trouble):
             self._say(f"{self._trouble}; the data waits in memory" if self._trouble else "the disk takes data again")
         if self.session is not None:
@@ -253,16 +367,21 @@ class Aggregator:
             "dropped": dict(self.tally.dropped),
             "faults": dict(self.tally.faults),
             "waiting_bytes": self.writer.waiting_bytes,
-            "trouble": self.writer.trouble or None,
+            "journal_bytes": self._ledger.size if self._ledger else 0,
+            "trouble": self.trouble or None,
         }
 
 
-def _taken(source: "Inbox | queue.Queue[Any]") -> tuple[list[Any], int]:
+def _taken(source: "Inbox | queue.Queue[Any]") -> tuple[list[Item], int]:
     if isinstance(source, Inbox):
         return source.take()
-    events = []
+    items = []
     try:
         while True:
-            events.append(source.get_nowait())
+            items.append(Item(0, b"", source.get_nowait()))
     except queue.Empty:
-        return events, 0
+        return items, 0
+
+
+def _unannounced(frames: Sequence[PlacedFrame]) -> None:
+    """Write frames without telling anybody."""

@@ -1,6 +1,7 @@
 """Files that hold whole frames and nothing else: made new, never overwritten, cut back when a write fails."""
 
 import contextlib
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,8 @@ __all__ = ["FrameFile", "check_folder", "make_filename"]
 _MODE: Final = 0o664
 _TRIES: Final = 1000
 _SUFFIX: Final = ".g3"
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
+"""What file systems answer that have no second names for files."""
 
 
 def make_filename(
@@ -78,26 +81,35 @@ class FrameFile:
         self._torn = False
 
     @classmethod
-    def create(cls, filename: Callable[[], str | os.PathLike[str]]) -> Self:
-        """Make a new file under a name that nobody else has.
+    def create(cls, filename: Callable[[], str | os.PathLike[str]], head: bytes = b"") -> Self:
+        """Make a new file under a name that nobody else has; it has the name once its head is on the disk.
 
         Args:
             filename: proposes a path; asked again, and then numbered (``_01``), when a file of that name exists.
+            head: the whole frames that it begins with.
 
         Raises:
             OSError: no file can be made there.
         """
-        for number in range(_TRIES):
-            path = Path(filename())
-            if number:
-                path = path.with_name(f"{path.stem}_{number:02d}{path.suffix}") if path.exists() else path
-            try:
-                return cls(
-                    path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, _MODE)
-                )
-            except FileExistsError:
-                continue
-        raise FileExistsError(f"{_TRIES} files named like {path} exist already")
+        path = Path(filename())
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, _MODE)
+        file = cls(draft, descriptor)
+        try:
+            file.append(head)
+            file.sync()
+            file._take_name(_named(draft, path, filename))
+        except BaseException:
+            file.discard()
+            raise
+        return file
+
+    def _take_name(self, path: Path) -> None:
+        """Go on under the final name, so that whoever looks which files are open finds that one."""
+        draft, self.path = self._descriptor, path
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        os.close(draft)
+        _sync_folders(path.parent, path.parent.parent)
 
     def append(self, frame: bytes) -> None:
         """Write one whole frame at the end.
@@ -153,3 +165,43 @@ class FrameFile:
             self.path.unlink()
         with contextlib.suppress(OSError):
             os.close(self._descriptor)
+
+
+def _named(draft: Path, path: Path, filename: Callable[[], str | os.PathLike[str]]) -> Path:
+    """Give a file its name, or another if somebody has that."""
+    for number in range(_TRIES):
+        if number:
+            path = Path(filename())
+            path = path.with_name(f"{path.stem}_{number:02d}{path.suffix}") if path.exists() else path
+        try:
+            _rename(draft, path)
+        except FileExistsError:
+            continue
+        return path
+    raise FileExistsError(f"{_TRIES} files named like {path} exist already")
+
+
+def _rename(draft: Path, path: Path) -> None:
+    """Rename a file, but never over another.
+
+    Raises:
+        FileExistsError: there is another.
+    """
+    try:
+        os.link(draft, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS or path.exists():
+            raise
+        os.rename(draft, path)  # noqa: PTH104 - beside `link`
+    else:
+        os.unlink(draft)  # noqa: PTH108 - beside `link`
+
+
+def _sync_folders(*folders: Path) -> None:
+    """Bring the names in folders to the disk: a new file, and the folder that was made for it, are there for good."""
+    for folder in folders:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -22,7 +22,7 @@ MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
 
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
-FileMaker = Callable[[Callable[[], str | os.PathLike[str]]], FrameFile]
+FileMaker = Callable[[Callable[[], str | os.PathLike[str]], bytes], FrameFile]
 
 
 class EncodedFrame(NamedTuple):
@@ -65,7 +65,7 @@ class G3FileRotator:
         time_per_file: seconds from the start of a file to the start of the next.
         filename: proposes the path of a new file.
         clock: gives the time (unix, s).
-        create: makes the file.
+        create: makes the file, and begins it with the given bytes.
         report: called with a `Fault` when frames are dropped.
         max_waiting: how much may wait for the disk (bytes).
         announce: called with frames before they are written; an OSError that it raises keeps them from being written.
@@ -240,15 +240,10 @@ class G3FileRotator:
         """Begin a file: it replaces the current one only once its first frames are in it."""
         if self._status is None and self._waiting and self._waiting[0].kind == "status":
             self._next()
-        new = self._create(self.filename)
         head = [frame for frame in (self._session, self._status) if frame is not None]
-        try:
-            self._announce(_placed(str(new.path), 0, head))
-            for frame in head:
-                self._append(new, frame)
-        except OSError:
-            new.discard()
-            raise
+        new = self._create(self.filename, b"".join(frame.content for frame in head))
+        for placed in _placed(str(new.path), 0, head):
+            self._written(placed)
         self._close_current()
         self._file, self.file_start_time = new, self._clock()
         self._has_content = self._unfit = False

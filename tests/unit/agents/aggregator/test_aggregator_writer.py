@@ -17,7 +17,7 @@ class Disk:
         self.full = 0
         self.closed = 0
 
-    def create(self, filename):
+    def create(self, filename, head):
         if self.closed:
             raise OSError(self.closed, os.strerror(self.closed), str(filename()))
         disk = self
@@ -28,7 +28,7 @@ class Disk:
                     raise OSError(disk.full, os.strerror(disk.full))
                 super().append(frame)
 
-        return File.create(filename)
+        return File.create(filename, head)
 
 
 class Rig:
