@@ -2,27 +2,50 @@ import subprocess
 import sys
 import threading
 from argparse import Namespace
+from types import SimpleNamespace
 
 import pytest
 
 from ocs.agents.aggregator import agent as module
 from ocs.op_session import OpSession
-from tests.harness.archive import ADDRESS, Clock, Lines, event, files_of, samples_in
+from tests.harness.archive import ADDRESS, Clock, Lines, envelope, event, files_of, samples_in
+from tests.harness.reactor import SteppedReactor
 
 
 class Agent:
-    """Takes note of what an agent's work asks it for."""
+    """Takes note of what an agent's work asks it for; there is no router."""
+
+    agent_address = "obs.recorder"
+    realm_joined = False
 
     def __init__(self):
         self.log = Lines()
+        self.reactor = SteppedReactor()
+        self.operations = SimpleNamespace(ending=True)
         self.subscriptions = []
         self.processes = {}
+        self.feeds = {}
+        self.published = []
+        self.handlers = {}
+
+    def on(self, event, handler):
+        self.handlers[event] = handler
 
     def subscribe_on_start(self, handler, topic, options=None):
         self.subscriptions.append((handler, topic, options))
 
     def register_process(self, name, start, stop, **options):
         self.processes[name] = (start, stop, options)
+
+    def register_feed(self, name, **options):
+        feed = envelope(f"{self.agent_address}.feeds.{name}", agg_params=options["agg_params"])
+        self.feeds[name] = SimpleNamespace(encoded=lambda: feed)
+
+    def publish_to_feed(self, name, message):
+        self.published.append((name, message))
+
+    def call_in_reactor(self, function, *args):
+        function(*args)
 
 
 @pytest.fixture
@@ -34,7 +57,7 @@ def test_it_listens_to_all_feeds_of_its_address_root(args):
     agent = Agent()
     work = module.AggregatorAgent(agent, args)
 
-    assert agent.subscriptions == [(work.inbox.put, "obs..feeds.", {"match": "wildcard"})]
+    assert agent.subscriptions == [(work.reception.take, "obs..feeds.", {"match": "wildcard"})]
 
 
 @pytest.mark.parametrize(("state", "startup"), [("record", True), ("idle", False)])
@@ -67,7 +90,7 @@ def test_stop_writes_everything_and_closes(args, tmp_path):
     thread.start()
     assert started.wait(10)
     for i in range(100):
-        work.inbox.put(event([float(i)], a=[i]))
+        work.reception.take(event([float(i)], a=[i]))
 
     assert work.stop_record(session, None)[0]
     thread.join(10)
