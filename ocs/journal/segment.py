@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
+from itertools import zip_longest
 from operator import attrgetter
 from pathlib import Path
 from threading import Lock
@@ -100,7 +101,7 @@ def find_segments(directory: Path) -> list[Segment]:
     segments = []
     with os.scandir(directory) as found:
         for file in found:
-            if _NAME.fullmatch(file.name):
+            if _NAME.fullmatch(file.name) and file.is_file():
                 with suppress(FileNotFoundError):  # dropped meanwhile
                     segments.append(Segment(directory, int(file.name[:20]), file.stat().st_size))
     return sorted(segments, key=attrgetter("begin"))
@@ -158,7 +159,7 @@ def read_journal(directory: Path) -> Iterator[Entry]:
         segments = find_segments(directory)
     except OSError as error:
         raise JournalError(f"{directory} cannot be read as a journal: {error.strerror}") from error
-    for segment, following in zip(segments, [*segments[1:], None], strict=True):
+    for segment, following in zip_longest(segments, segments[1:]):
         yield from read_segment(segment, 0, partial(_same, following))
         if segment.problem and following:  # at the end of the last one somebody may be writing
             _log.warning("%s", segment.problem)
