@@ -3,6 +3,7 @@
 import argparse
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
 from ocs import ocs_agent, site_config
@@ -82,7 +83,11 @@ class AggregatorAgent:
         Notes:
             The process is degraded while the disk takes no data; ``trouble`` then says why, and ``waiting_bytes`` how
             much waits in memory for it. ``dropped`` counts the values that could not be recorded, by cause, and
-            ``faults`` the occasions, also those that cost no value (such as ``names``, which are corrected)::
+            ``faults`` the occasions, also those that cost no value (such as ``names``, which are corrected).
+            ``journal_bytes`` is the size of the journal. ``messages`` counts, since the start, messages that were
+            let go to be fetched in order, fetched, met a second time, and lost, and how many agents' streams are
+            behind now. ``notes`` are the latest of what is noted in the archive: losses, refusals, repairs, and agents
+            that come and go::
 
                 >>> response.session["data"]
                 {"current_file": "/data/hk/17900/1790000000.g3",
@@ -96,7 +101,14 @@ class AggregatorAgent:
                  "dropped": {"timestamps": 2},
                  "faults": {"timestamps": 1, "names": 1},
                  "waiting_bytes": 0,
-                 "trouble": None}
+                 "journal_bytes": 1048576,
+                 "trouble": None,
+                 "messages": {"behind": 0, "let_go": 12, "fetched": 40, "duplicates": 0, "lost": 0},
+                 "notes": [{"kind": "on", "subject": "observatory.faker", "since": 1789999990.6,
+                    "until": None, "samples": 0, "detail": "1789999990.1"}]}
+
+            What was published while the aggregator, the router or the network was away is fetched when it is back.
+            What comes while a person has stopped the process is not recorded.
         """
         if session.status == "starting":  # where the function is called directly, nobody has said so yet
             session.set_status("running")
@@ -104,25 +116,33 @@ class AggregatorAgent:
         data_dir = params.get("data_dir") or self.data_dir
         self._stopped_by_user = False
         self.inbox.open()
-        ledger = None
         try:
             ledger = self._open_ledger(session, data_dir)
-            if ledger is None:
-                return False, "Stopped before the disk took anything."
+        except JournalInUseError as error:
+            self.inbox.close()
+            return False, str(error)
+        if ledger is None:
+            self.inbox.close()
+            return False, "Stopped before the disk took anything."
+        with closing(ledger):
             aggregator = self._aggregator(session, params.get("time_per_file") or self.time_per_file, data_dir, ledger)
-            self._receive(ledger)
+            self._take_turns(session, aggregator, ledger, once=bool(params.get("test_mode")))
+            aggregator.close(forget=self._stopped_by_user)
+        return True, f"Recorded {aggregator.writer.values_written} values."
+
+    def _take_turns(
+        self, session: ocs_agent.OpSession, aggregator: "Aggregator", ledger: "Ledger", *, once: bool
+    ) -> None:
+        self._receive(ledger)
+        try:
             while session.status == "running":
                 aggregator.run()
-                if params.get("test_mode"):
+                if once:
                     break
                 self.inbox.wait(TURN)
-        except JournalInUseError as error:
-            return False, str(error)
         finally:
             self.inbox.close()
             self.agent.call_in_reactor(lambda: self.reception.stop(leave=self._stopped_by_user))
-        aggregator.close(forget=self._stopped_by_user)
-        return True, f"Recorded {aggregator.writer.values_written} values."
 
     def _open_ledger(self, session: ocs_agent.OpSession, data_dir: str) -> "Ledger | None":
         """Open the journal as soon as the disk allows; None if the recording is stopped before.
@@ -169,6 +189,7 @@ class AggregatorAgent:
             ledger=ledger,
             safe=lambda news: self.agent.call_in_reactor(self.reception.safe, news),
             notebook=self.notebook,
+            more=lambda: {"messages": self.reception.encoded(), "notes": self.notebook.encoded()},
         )
 
     def stop_record(self, session: ocs_agent.OpSession, params: dict[str, Any] | None) -> Result:

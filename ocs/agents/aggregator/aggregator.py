@@ -55,6 +55,7 @@ class Aggregator:
         ledger: the journal; without one, what is not in a file yet is lost when the process dies.
         safe: called with what has come to the journal's disk: stream → next number.
         notebook: where what was refused or repaired is noted.
+        more: returns what else is to be shown as ``session.data``.
 
     Attributes:
         hksess: the recording session, which numbers the providers.
@@ -77,6 +78,7 @@ class Aggregator:
         ledger: Ledger | None = None,
         safe: Callable[[dict[tuple[str, str], int]], None] = lambda news: None,  # noqa: ARG005 - nobody asks
         notebook: Notebook | None = None,
+        more: Callable[[], dict[str, Any]] = dict,
     ) -> None:
         self.log: Log = log or Logger("ocs.aggregator")
         self.incoming_data = incoming_data
@@ -101,6 +103,7 @@ class Aggregator:
         self._ledger = ledger
         self._safe = safe
         self._notebook = notebook
+        self._more = more
         self._next_notes = clock() + _NOTES_INTERVAL
         self._journal_trouble = ""
         self.writer.put(EncodedFrame("session", frames.encode(self.hksess.session_frame()), 0))
@@ -369,6 +372,7 @@ class Aggregator:
             "waiting_bytes": self.writer.waiting_bytes,
             "journal_bytes": self._ledger.size if self._ledger else 0,
             "trouble": self.trouble or None,
+            **self._more(),
         }
 
 

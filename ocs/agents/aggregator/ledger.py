@@ -113,7 +113,7 @@ class Ledger:
         self._next = 1
         self._grown = 0
         self._synced_at = timer()
-        self._dirty = False
+        self._dirty = self._closed = False
         self._ends: deque[int] = deque()
         """For each segment but the last, the number of the first message behind it."""
         self._journal = Journal(folder, segment_bytes=_BY_HAND, head=self._head)
@@ -310,8 +310,8 @@ class Ledger:
         while self.can_release(number):
             self._ends.popleft()
 
-    def close(self, *, empty: bool, remove: bool = False) -> None:
-        """Close it.
+    def close(self, *, empty: bool = False, remove: bool = False) -> None:
+        """Close it. The second call does nothing.
 
         Args:
             empty: every message is in a file that is on the disk: only the state of the streams is kept.
@@ -320,6 +320,9 @@ class Ledger:
         Raises:
             OSError: the disk does not take it.
         """
+        if self._closed:
+            return
+        self._closed = True
         try:
             self.sync()
             if empty:

@@ -158,6 +158,19 @@ class Reception:
         )
         self.note(lost_notes(lost))
 
+    def encoded(self) -> dict[str, int]:
+        """Return the counts for ``session.data``."""
+        streams = self.streams
+        if streams is None:
+            return {}
+        return {
+            "behind": streams.behind,
+            "fetched": streams.fetched,
+            "let_go": streams.early,
+            "duplicates": streams.duplicates,
+            "lost": streams.lost_messages,
+        }
+
     # Notes
 
     def note(self, notes: Iterable[Note]) -> None:
