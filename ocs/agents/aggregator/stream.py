@@ -70,7 +70,7 @@ class Stream:
         self.recent = 0
         """The highest number seen since the agent was last asked what it has."""
         self.asked = 0
-        """The gap that begins at this number has been asked about."""
+        """The agent has been asked about all gaps below this number."""
         self.struck: tuple[float, int] | None = None
         """When (s) the agent, in another run now, first had no more of this one, and `top` at that time."""
         self.stuck: float | None = None
@@ -99,10 +99,14 @@ class Stream:
             since: when recording began (unix, s).
 
         Returns:
-            What came and what is lost, in order; and whether that is all. If not, there is a gap that `gone` does not
-            explain: the agent is to be asked, and then for the messages from `next` on again.
+            What came and what is lost, in order; and whether there is no gap that `gone` does not explain. If there is,
+            the agent is to be asked what it has, and then for the messages from `next` on again.
         """
         results: list[Fetched | Lost] = []
+        first = batch.messages[0][0] if batch.messages else batch.end
+        if self.next < self.wanted < first:
+            # Old messages were left out, and so were those that are wanted although they are old: they come next.
+            return results, self._pass_over(self.wanted, gone, since, results)
         for number, payload in batch.messages:
             if not self._pass_over(number, gone, since, results):
                 return results, False
@@ -113,13 +117,25 @@ class Stream:
 
     def _pass_over(self, end: int, gone: Sequence[Gone], since: float, results: list[Fetched | Lost]) -> bool:
         """Go on to a number; tell whether it was possible, or the reason for a gap has to be asked first."""
-        losses = list(self._losses(end, gone, since))
-        if any(lost.why is NO_LONGER for lost in losses) and self.asked != self.next:
-            self.asked = self.next
+        self._lose(min(end, self.asked), gone, since, results)
+        if end > self.next and not self._explains(gone, end):
+            self.asked = end
             return False
-        results += losses
-        self.next = max(self.next, end)
+        self._lose(end, gone, since, results)
         return True
+
+    def _explains(self, gone: Sequence[Gone], end: int) -> bool:
+        """Tell whether the agent has said that it gave up everything from `next` on up to a number."""
+        place = self.next
+        for entry in gone:
+            if entry.run == self.key[1] and entry.first <= place:
+                place = max(place, entry.end)
+        return place >= end
+
+    def _lose(self, end: int, gone: Sequence[Gone], since: float, results: list[Fetched | Lost]) -> None:
+        if end > self.next:
+            results += self._losses(end, gone, since)
+            self.next = end
 
     def _losses(self, end: int, gone: Sequence[Gone], since: float, why: str = NO_LONGER) -> Iterator[Lost]:
         """Yield what is lost between `next` and a number, which is what is missing and not unwanted."""
