@@ -40,6 +40,7 @@ def parse(argv=None):
     parser.add_argument("--seed", type=int, default=None, metavar="N", help="of all that is left to chance")
     parser.add_argument("--minutes", type=float, default=10.0, metavar="M", help="of a soak (default: %(default)s)")
     parser.add_argument("--folder", type=Path, metavar="FOLDER", help="where everything is left for a look")
+    parser.add_argument("--source", type=Path, metavar="FOLDER", help="where our package is (default: as installed)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="results; those of the same run are replaced")
     parser.add_argument("--page", type=Path, default=table.PAGE, metavar="FILE", help="where `table` is written")
     return parser.parse_args(argv)
@@ -76,7 +77,7 @@ class Notes:
 def run_faults(args, folder: Path) -> int:
     results = do_all(
         chosen(args), folder, parallel=args.parallel, told=Notes(args.json), rate=args.rate,
-        frame_length=args.frame_length,
+        frame_length=args.frame_length, source=args.source,
     )  # fmt: skip
     for result in results:
         say(table.line(result))
@@ -87,7 +88,7 @@ def run_faults(args, folder: Path) -> int:
 
 def run_soak(args, folder: Path) -> int:
     seed = args.seed if args.seed is not None else int.from_bytes(os.urandom(3))
-    result = soak.run(folder / "soak", minutes=args.minutes, seed=seed, rate=args.rate)
+    result = soak.run(folder / "soak", minutes=args.minutes, seed=seed, rate=args.rate, source=args.source)
     if args.json:
         args.json.write_text(json.dumps(result.as_json(), indent=1) + "\n")
     say(result.report())

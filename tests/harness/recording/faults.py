@@ -112,32 +112,55 @@ def start_publisher(world: Observatory) -> None:
     world.publishers[0].start()
 
 
+def crash_again(world: Observatory) -> None:
+    recorder = world.recorders[0]
+    if recorder.age > world.chance.uniform(1, 6):
+        crash_recorder(world)
+
+
+def flap(world: Observatory) -> None:
+    if world.chance.random() < 0.5:
+        world.chance.choice([world.publisher_link, world.recorder_link]).cut()
+
+
+def freeze_recorder(world: Observatory) -> None:
+    world.recorders[0].signal(signal.SIGSTOP)
+
+
+def thaw_recorder(world: Observatory) -> None:
+    world.recorders[0].signal(signal.SIGCONT)
+
+
 def fill_disks(world: Observatory) -> None:
     for disk in world.disks:
         disk.fill()
-    if not world.disks and world.shim:
-        world.shim.set(refuse=NO_SPACE)
 
 
 def free_disks(world: Observatory) -> None:
     for disk in world.disks:
         disk.free()
-    heal_disk(world)
 
 
 def read_only(world: Observatory) -> None:
-    assert world.shim
-    world.shim.set(refuse=READ_ONLY)
+    world.shims[0].set(refuse=READ_ONLY)
 
 
 def slow_disk(world: Observatory) -> None:
-    assert world.shim
-    world.shim.set(write_delay=SLOW_WRITE_S, sync_delay=SLOW_WRITE_S)
+    world.shims[0].set(write_delay=SLOW_WRITE_S, sync_delay=SLOW_WRITE_S)
 
 
 def heal_disk(world: Observatory) -> None:
-    if world.shim:
-        world.shim.set()
+    world.shims[0].set()
+
+
+def leave_agents_alone(world: Observatory) -> None:
+    kill_recorder(world)
+    world.shims[1].set(refuse=NO_SPACE)
+
+
+def help_agents(world: Observatory) -> None:
+    world.shims[1].set()
+    start_recorder(world)
 
 
 _HOLD = """
@@ -167,7 +190,6 @@ def release_files(world: Observatory) -> None:
 
 def cut_power(world: Observatory) -> None:
     """Kill everything at one instant; what had not been brought to the disks is lost."""
-    assert world.shim
     world.excuse(POWER_CUT_S, "power cut")
     for member in world.members:
         if member.is_alive:
@@ -177,7 +199,8 @@ def cut_power(world: Observatory) -> None:
         member.kill()
     for excuse in world.excuses[-len(world.publishers) :]:
         excuse.until = time.time()
-    world.shim.lose_power(world.chance)
+    for shim in world.shims:
+        shim.lose_power(world.chance)
 
 
 def restore_power(world: Observatory) -> None:
@@ -199,6 +222,12 @@ _ALL = [
           touches=frozenset({"recorder"})),
     Fault("upgrade", "aggregator: SIGTERM, started again at once", upgrade_recorder,
           touches=frozenset({"recorder"}), lasts=False),
+    Fault("recorder-frozen", "aggregator: SIGSTOP, SIGCONT", freeze_recorder, thaw_recorder,
+          touches=frozenset({"recorder"})),
+    Fault("crash-loop", "aggregator: SIGKILL again and again", crash_recorder, during=crash_again,
+          touches=frozenset({"recorder"})),
+    Fault("flapping", "all links: cut again and again", nothing, during=flap,
+          touches=frozenset({_PUBLISHERS, _RECORDERS})),
     Fault("cut-publishers", "agents' link to the router: cut", cut(_PUBLISHERS), mend(_PUBLISHERS),
           touches=frozenset({_PUBLISHERS})),
     Fault("cut-recorder", "aggregator's link to the router: cut", cut(_RECORDERS), mend(_RECORDERS),
@@ -219,6 +248,8 @@ _ALL = [
           touches=frozenset({"publisher"})),
     Fault("disk-full", "the aggregator's disk: full, then freed", fill_disks, free_disks, during=fill_disks,
           touches=frozenset({"disk"}), needs={"with_small_disk": True}),
+    Fault("agents-disk-full", "the agents' disks full, and the aggregator away", leave_agents_alone, help_agents,
+          touches=frozenset({"recorder", "publisher"}), needs=_SHIM),
     Fault("read-only", "the aggregator's disk: read-only, then writable", read_only, heal_disk,
           touches=frozenset({"disk"}), needs=_SHIM),
     Fault("slow-disk", "the aggregator's disk: 2 s for every write", slow_disk, heal_disk,

@@ -60,6 +60,7 @@ class Member:
         self.runs = self.restarts = 0
         self._program = program
         self._wanted = False
+        self._started = 0.0
         self._gone_at: float | None = None
         self._handle: AgentHandle | None = None
 
@@ -68,7 +69,7 @@ class Member:
         return []
 
     def start(self) -> None:
-        self._wanted = True
+        self._wanted, self._started = True, time.monotonic()
         arguments = self.arguments()
         self.runs += 1
         self._handle = start_agent(
@@ -89,6 +90,11 @@ class Member:
     @property
     def is_alive(self) -> bool:
         return self._handle is not None and self._handle.process.poll() is None
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was last started."""
+        return time.monotonic() - self._started
 
     def signal(self, how: signal.Signals) -> None:
         """Send it a signal, without waiting for what comes of that."""
@@ -178,12 +184,15 @@ class Observatory:
         with_shim: whether disks can be made slow or read-only, and lose their power.
         with_small_disk: whether the recorders' disks can be filled.
         seed: of whatever is left to chance.
+        source: a folder with the package `ocs` that is to be ours; None: the one that is installed.
         options: what differs from `OPTIONS`.
 
     Attributes:
         router: owned by this.
         chance: where it is taken from.
         publisher_link, recorder_link: proxies between those and the router.
+        disks: of the recorders, where they can be filled.
+        shims: below the recorders' disks and below the publishers', where they can be made to fail.
         excuses: what may be missing, as faults have stated.
     """
 
@@ -197,6 +206,7 @@ class Observatory:
         with_shim: bool = False,
         with_small_disk: bool = False,
         seed: int = 0,
+        source: Path | None = None,
         **options: Any,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -205,10 +215,11 @@ class Observatory:
         self.chance = random.Random(seed)
         self.excuses: list[Excuse] = []
         self.disks: list[SmallDisk] = []
-        self.shim: Shim | None = None
+        self.shims: list[Shim] = []
         self._helpers: list[subprocess.Popen[bytes]] = []
         self._open = contextlib.ExitStack()
         self._recorder_count, self._publisher_sides = recorders, publishers or [side, side]
+        self._source = source
         self._with_shim, self._with_small_disk = with_shim, with_small_disk
 
     def __enter__(self) -> Self:
@@ -223,23 +234,31 @@ class Observatory:
         self._open.close()
 
     def _begin(self) -> None:
-        disk = self.directory / "disk"
-        disk.mkdir()
         self._open.callback(self.end_helpers)
-        if self._with_shim:
-            self.shim = Shim(disk, self.directory)
         self.router = self._open.enter_context(new_router(self.directory / "router"))
         self.recorder_link, recorder_site = self._side_of_router("recorders")
         self.publisher_link, publisher_site = self._side_of_router("publishers")
         self.recorders = [
-            Recorder(recorder_site, f"agg-{i}", self.side, disk / f"agg-{i}", self.options)
+            Recorder(recorder_site, f"agg-{i}", self.side, self._disk(recorder_site) / f"agg-{i}", self.options)
             for i in range(1, self._recorder_count + 1)
         ]
         self.publishers = [
-            Publisher(publisher_site, f"lab-{i}", side, disk / f"lab-{i}", self.options)
+            Publisher(publisher_site, f"lab-{i}", side, self._disk(publisher_site) / f"lab-{i}", self.options)
             for i, side in enumerate(self._publisher_sides, 1)
         ]
+        if self._with_shim:
+            self._put_shims_under(self.recorders)
+            self._put_shims_under(self.publishers)
         self._start()
+
+    def _disk(self, site: Site) -> Path:
+        return site.directory / "disk"
+
+    def _put_shims_under(self, members: Sequence[Member]) -> None:
+        site = members[0].site
+        self.shims.append(Shim(self._disk(site), site.directory))
+        for member in members:
+            member.environment |= self.shims[-1].environment
 
     def _side_of_router(self, name: str) -> tuple[TcpProxy, Site]:
         link = TcpProxy(self.router)
@@ -257,7 +276,8 @@ class Observatory:
                 self.disks.append(SmallDisk(recorder.disk))
                 self._open.callback(self.disks[-1].close)
         for member in self.members:
-            member.environment |= self.shim.environment if self.shim else {}
+            if self._source and member.side == "ours":
+                member.environment["PYTHONPATH"] = str(self._source)
             self._open.callback(member.kill)
         for recorder in self.recorders:
             recorder.start()

@@ -19,16 +19,17 @@ SPARE_S = 90  # that an agent looks for the router beyond the time of the fault
 
 @dataclass(frozen=True)
 class Run:
-    """What to do: which fault, to whose recording, for how many seconds."""
+    """What to do: which fault, to whose recording, for how many seconds, with agents of which sides (none: two own)."""
 
     fault: str
     side: str
     seconds: float
     seed: int = 0
+    publishers: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
-        return f"{self.fault}-{self.side}-{self.seconds:g}"
+        return "-".join([self.fault, self.side, f"{self.seconds:g}", *self.publishers])
 
 
 @dataclass
@@ -80,7 +81,13 @@ def do(run: Run, directory: Path, **options: Any) -> Result:
     """Make a run in a folder of its own, which is left for a look."""
     fault = FAULTS[run.fault]
     result = Result(run)
-    options = {"crossbar_timeout": int(2 * run.seconds + SPARE_S), "seed": run.seed, **fault.needs, **options}
+    options = {
+        "crossbar_timeout": int(2 * run.seconds + SPARE_S),
+        "seed": run.seed,
+        "publishers": run.publishers,
+        **fault.needs,
+        **options,
+    }
     try:
         with Observatory(directory, run.side, **options) as world:
             world.live(BEFORE_S)
