@@ -2,58 +2,41 @@
 
 import argparse
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ocs.cli.output import program, say, say_json, table, warn
-from ocs.hk import DamagedFileError, FeedSummary, archive_files, summarize
+from ocs.cli.progress import progress_bar
+from ocs.cli.readable import count, duration, printable, when
+
+if TYPE_CHECKING:
+    from ocs.hk import DamagedFileError, FeedSummary
 
 __all__ = ["main"]
 
 _WIDEST_VALUE: Final = 40
-_UNITS: Final = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
 
 
-def duration(seconds: float) -> str:
-    """Return a time span (s) as people say it."""
-    for size, unit in _UNITS:
-        if abs(seconds) >= size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.1f} s"
-
-
-def _when(timestamp: float) -> str:
-    try:
-        return f"{datetime.fromtimestamp(timestamp, UTC):%Y-%m-%d %H:%M:%S}"
-    except (OverflowError, ValueError, OSError):
-        return f"{timestamp:.0f}"  # beyond the calendar
-
-
-def _feed_row(feed: FeedSummary, now: float) -> tuple[object, ...]:
+def _feed_row(feed: "FeedSummary", now: float) -> tuple[object, ...]:
     return (
-        feed.instance,
-        feed.feed,
+        printable(feed.instance),
+        printable(feed.feed),
         duration(now - feed.newest),
-        _when(feed.newest),
+        when(feed.newest),
         feed.samples,
         len(feed.fields),
         duration(feed.newest - feed.oldest),
     )
 
 
-def _field_rows(feed: FeedSummary, now: float) -> Iterator[tuple[object, ...]]:
+def _field_rows(feed: "FeedSummary", now: float) -> Iterator[tuple[object, ...]]:
     for name, field in sorted(feed.fields.items()):
-        value = str(field.value)
-        shown = value if len(value) <= _WIDEST_VALUE else f"{value[:_WIDEST_VALUE]}…"
-        yield feed.instance, feed.feed, name, duration(now - field.newest), shown
+        shown = printable(str(field.value), _WIDEST_VALUE)
+        yield printable(feed.instance), printable(feed.feed), printable(name), duration(now - field.newest), shown
 
 
-def _record(feed: FeedSummary, now: float) -> dict[str, Any]:
+def _record(feed: "FeedSummary", now: float) -> dict[str, Any]:
     return {
         "instance": feed.instance,
         "feed": feed.feed,
@@ -75,29 +58,7 @@ def _json_value(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
-
-
-@contextmanager
-def _progress(files: Sequence[Path]) -> Iterator[Callable[[Path], None]]:
-    """Show a bar on standard error while the files are read, if that is a terminal; yields what moves it on."""
-    if not sys.stderr.isatty():
-        yield lambda path: None  # noqa: ARG005 - nobody watches
-        return
-    from rich.console import Console  # noqa: PLC0415 - rich is slow to load and of no use in a pipe
-    from rich.progress import Progress  # noqa: PLC0415 - the same
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("reading", total=sum(_size(path) for path in files))
-        yield lambda path: bar.advance(task, _size(path))
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
-def _show(feeds: Sequence[FeedSummary], now: float, *, verbose: bool) -> None:
+def _show(feeds: "Sequence[FeedSummary]", now: float, *, verbose: bool) -> None:
     table(
         ("instance", "feed", "age", "newest (UTC)", "samples", "fields", "span"),
         [_feed_row(feed, now) for feed in feeds],
@@ -108,7 +69,7 @@ def _show(feeds: Sequence[FeedSummary], now: float, *, verbose: bool) -> None:
         table(("instance", "feed", "field", "age", "newest value"), rows)
 
 
-def _warn_of(damage: Sequence[DamagedFileError]) -> None:
+def _warn_of(damage: "Sequence[DamagedFileError]") -> None:
     for error in damage:
         warn(f"{error}; what comes before is counted")
 
@@ -120,18 +81,20 @@ def run(args: argparse.Namespace, *, now: Callable[[], float] = time.time) -> in
         0; 1 if no recorded sample was found.
 
     Raises:
-        RecordingError: there is nothing to read.
+        RecordingError: there is nothing to read, or nothing to read it with.
     """
+    from ocs.hk import archive_files, summarize  # noqa: PLC0415 - where so3g is missing, this is one line and no more
+
     files = archive_files(args.target)
-    with _progress(files) as advance:
-        feeds, damage = summarize(files, done=advance)
+    with progress_bar() as progress:
+        feeds, damage = summarize(files, progress=progress)
     if args.json:
         damaged = [{"path": str(error.path), "frames": error.frames, "error": str(error)} for error in damage]
         say_json({"files": len(files), "feeds": [_record(feed, now()) for feed in feeds], "damaged": damaged})
     else:
         _show(feeds, now(), verbose=args.verbose)
         total = sum(feed.values for feed in feeds)
-        say(f"\n{_count(total, 'value')} of {_count(len(feeds), 'feed')} in {_count(len(files), 'file')}")
+        say(f"\n{count(total, 'value')} of {count(len(feeds), 'feed')} in {count(len(files), 'file')}")
         _warn_of(damage)
     return 0 if feeds else 1
 

@@ -47,10 +47,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
     if sys.stdout.isatty():
         from rich.console import Console  # noqa: PLC0415 - rich is slow to load and of no use in a pipe
         from rich.table import Table  # noqa: PLC0415
+        from rich.text import Text  # noqa: PLC0415
 
         pretty = Table(*columns, title=title, title_justify="left", header_style="bold")
         for row in rows:
-            pretty.add_row(*(str(cell) for cell in row))
+            pretty.add_row(*(Text(str(cell)) for cell in row))  # what is in brackets is no markup
         Console().print(pretty)
         return
     cells = [[str(cell) for cell in row] for row in (columns, *rows)]

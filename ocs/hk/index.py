@@ -68,7 +68,7 @@ class Series(NamedTuple):
 
     address: str
     """The feed's address."""
-    block: str
+    name: str
     """The block's name."""
     start: int
     """Time of the earliest sample, in steps of 10 ns since 1970."""
@@ -91,7 +91,7 @@ class Series(NamedTuple):
         if block.end < self.end:
             newest = (self.offset, self.length, self.position)
         span = min(self.start, block.start), max(self.end, block.end)
-        return Series(self.address, self.block, *span, self.samples + block.samples, *newest, self.fields)
+        return Series(self.address, self.name, *span, self.samples + block.samples, *newest, self.fields)
 
 
 class FileSummary:
@@ -106,7 +106,7 @@ class FileSummary:
     def __init__(self, covered: int = 0, frames: int = 0, series: Iterable[Series] = ()) -> None:
         self.covered = covered
         self.frames = frames
-        self._series = {_series_key(one.address, one.block, one.fields): one for one in series}
+        self._series = {_series_key(one.address, one.name, one.fields): one for one in series}
 
     @property
     def series(self) -> list[Series]:

@@ -106,6 +106,8 @@ class IndexWriter:
         return IndexLines(path.name).first(fingerprint(beginning, self._first_frame))
 
     def _give_up(self, why: str) -> None:
+        if self._lines is None:
+            return
         self._lines = None
         self._waiting.clear()
         self._waiting_bytes = 0

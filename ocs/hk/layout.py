@@ -19,6 +19,7 @@ __all__ = [
     "block_places",
     "frame_head",
     "plain_value",
+    "texts_at",
 ]
 
 HEAD_BYTES: Final = 13
@@ -254,9 +255,9 @@ def plain_value(piece: bytes) -> Any:
     """
     try:
         if piece.startswith(_TEXTS):
-            return _texts(piece, len(_TEXTS) + 8, _U64.unpack_from(piece, len(_TEXTS))[0])[0]
+            return texts_at(piece, len(_TEXTS) + 8, _U64.unpack_from(piece, len(_TEXTS))[0])
         if piece.startswith(_TEXT):
-            return _texts(piece, len(_TEXT), 1)[0][0]
+            return texts_at(piece, len(_TEXT), 1)[0]
         return next(
             form.unpack_from(piece, len(words))[0] for words, form in _NUMBERS.items() if piece.startswith(words)
         )
@@ -264,11 +265,15 @@ def plain_value(piece: bytes) -> Any:
         raise UnfamiliarError("a piece of the frame is not of the usual type") from error
 
 
-def _texts(content: bytes, place: int, count: int) -> tuple[list[str], int]:
-    """Return so many texts from a place on, and where they end."""
+def texts_at(content: bytes, place: int, count: int) -> list[str]:
+    """Return so many texts from a place on.
+
+    Raises:
+        struct.error, UnicodeDecodeError: there are no such texts.
+    """
     texts = []
     for _ in range(count):
         begin = place + 8
         place = begin + _U64.unpack_from(content, begin - 8)[0]
         texts.append(str(content[begin:place], "utf-8"))
-    return texts, place
+    return texts

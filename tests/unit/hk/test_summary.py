@@ -82,12 +82,14 @@ def test_a_flipped_bit_is_noticed(record):
         list(read_file(path))
 
 
-def test_every_file_read_is_told(record):
+def test_progress_is_told_in_bytes_of_the_files(record):
     paths = [record(event([1.0], a=[1])), record(event([2.0], a=[1]))]
     told = []
-    summarize(paths, done=told.append)
+    summarize(paths, progress=lambda *step: told.append(step))
 
-    assert told == paths
+    total = sum(path.stat().st_size for path in paths)
+    assert told[-1] == ("indexing", total, total)
+    assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
 
 
 def test_files_are_found_at_any_depth_in_the_order_of_their_names(tmp_path):
