@@ -90,7 +90,13 @@ class Bench:
         agents = [{"agent-class": kind, "instance-id": name, "arguments": []} for kind, name in instances]
         site = {
             "hub": hub_of(self.port),
-            "hosts": {"localhost": {"log-dir": str(self.directory), "agent-instances": agents}},
+            "hosts": {
+                "localhost": {
+                    "log-dir": str(self.directory),
+                    "state-dir": str(self.directory / "state"),
+                    "agent-instances": agents,
+                }
+            },
         }
         path = self.directory / "site.yaml"
         path.write_text(yaml.safe_dump(site))

@@ -227,9 +227,11 @@ def check_instances(host: HostConfig) -> Iterator[Finding]:
 
 
 def check_folders(host: HostConfig, base: Path) -> Iterator[Finding]:
-    """See whether logs and recorded data can be written; relative folders of the site file are meant from ``base``."""
+    """See whether logs, recorded data and agents' state can be written; relative folders are meant from ``base``."""
     if host.log_dir:
         yield _check_folder("log folder", base / host.log_dir)
+    if host.state_dir:
+        yield _check_folder("state folder", base / host.state_dir)
     for one in host.instances:
         folder = data_folder(one)
         if folder is not None and one.manage.startswith("host"):

@@ -13,11 +13,11 @@ from twisted.python import threadable
 from ocs.base import ERROR, OpCode, ResponseCode
 from ocs.core.access_gate import AccessGate
 from ocs.core.desk import AgentDesk
+from ocs.core.keeping import keeping_of
 from ocs.core.log import log_formatter, log_level, start_log_file
 from ocs.core.membership import Membership
 from ocs.core.operations import AgentProcess, AgentTask, Operations, Reply
 from ocs.core.runner import SiteRunner
-from ocs.feeds.keep_service import KeepService
 from ocs.feeds.outbox import Outbox, Parcel
 from ocs.ocs_feed import Feed
 from ocs.op_session import SESSION_STATUS_CODES, OpSession
@@ -49,7 +49,7 @@ __all__ = [
 _STOP_GRACE = 5.0
 """How long operations get to stop before the agent exits, in seconds."""
 _FLUSH_GRACE = 2.0
-"""How long the last messages get to reach the router, in seconds."""
+"""How long the last messages get to reach the router, and those that recorders lack the disk, in seconds."""
 _HEARTBEAT = 1.0
 
 Handler = Callable[..., Any]
@@ -98,8 +98,8 @@ class OCSAgent(ApplicationSession):  # type: ignore[misc]
         self._desk = AgentDesk(self)
         self._membership = Membership(self, super().subscribe)
         self.subscribed_topics = self._membership.topics
-        self._keeping = KeepService(self.agent_session_id)
-        self.outbox = Outbox(self._send_parcel, reactor=reactor, log=self.log, keep=self._keeping.keep.add)
+        self._keeping = keeping_of(self, config.realm)
+        self.outbox = Outbox(self._send_parcel, reactor=reactor, log=self.log, keep=self._keeping.keep)
         self.operations = Operations(self, reactor=reactor, log=self.log, on_done=self._operation_done)
         self.tasks = self.operations.tasks
         self.processes = self.operations.processes
@@ -461,6 +461,7 @@ class OCSAgent(ApplicationSession):  # type: ignore[misc]
             self._heartbeat.start(_HEARTBEAT)
         if not self._started:
             self._started = True
+            self._keeping.start()
             self._resume_feeds()
             self._start_startup_ops()
 
@@ -502,7 +503,7 @@ class OCSAgent(ApplicationSession):  # type: ignore[misc]
 
     @inlineCallbacks
     def shut_down(self) -> Any:
-        """Stop all operations and send what is left.
+        """Stop all operations, send what is left, and see that recorders get what they lack.
 
         Returns:
             A Deferred that fires when that is done, or the time for it is up.
@@ -521,6 +522,7 @@ class OCSAgent(ApplicationSession):  # type: ignore[misc]
         sent: Deferred[None] = Deferred()
         self.outbox.when_empty(lambda: sent.callback(None))
         yield within(self.reactor, sent, _FLUSH_GRACE)
+        yield within(self.reactor, self._keeping.finish(), _FLUSH_GRACE)
 
 
 def _text_or_none(value: Any) -> str | None:

@@ -70,6 +70,11 @@ _ARGUMENTS: dict[str, dict[str, Any]] = {
         "help": "Folder of the log files; a relative one is meant from the working directory.",
     },
     "--working-dir": {"metavar": "DIR", "help": "The folder that relative paths are meant from."},
+    "--state-dir": {
+        "metavar": "DIR",
+        "help": "Where an agent keeps what recorders have not had yet; relative as --log-dir (default: $OCS_STATE_DIR,"
+        " the host's state-dir, or ~/.local/state/ocs).",
+    },
     "--crossbar-timeout": {
         "metavar": "SECONDS",
         "type": seconds,
@@ -141,10 +146,17 @@ def add_site_attributes(args: argparse.Namespace, site: SiteConfig, host: HostCo
         "access_policy": hub.access_policy,
         "log_dir": own.log_dir,
         "crossbar_timeout": own.crossbar_timeout,
+        "state_dir": own.state_dir or _home_state_dir(),
     }
     for name, value in known.items():
         if getattr(args, name, None) is None:
             setattr(args, name, value)
+
+
+def _home_state_dir() -> str | None:
+    """Return where the state of programs is kept on this system; None where there is no such place."""
+    folder = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")  # noqa: PTH111 - as above
+    return f"{folder}/ocs" if os.path.isabs(folder) else None  # noqa: PTH117 - as above
 
 
 def get_config(args: argparse.Namespace, agent_class: str | None = None) -> SiteContext:
@@ -281,6 +293,8 @@ def parse_args(
     if instance is not None:
         namespace.instance_id = instance.instance_id
     namespace.agent_class = agent_class or (instance.agent_class if instance else None)
+    if os.environ.get("OCS_STATE_DIR") and _site_arguments(words).state_dir is None:
+        namespace.state_dir = os.environ["OCS_STATE_DIR"]
     add_site_attributes(namespace, site, host)
     if instance is None and agent_class not in (CONTROL, HOST):
         _require_all(namespace)
@@ -296,10 +310,10 @@ def _require_all(args: argparse.Namespace) -> None:
 
 
 def _site_arguments(words: Sequence[str]) -> argparse.Namespace:
-    """Return only what finds the place in the site; mistakes are left to the full parser."""
+    """Return what finds the place in the site, and what the environment yields to; mistakes are for the full parser."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     group = parser.add_argument_group()  # a group asks for no help formatter, which would be slow to load
-    for option in ("--site", "--site-file", "--site-host", "--instance-id"):
+    for option in ("--site", "--site-file", "--site-host", "--instance-id", "--state-dir"):
         group.add_argument(option, nargs="?")
     return parser.parse_known_args(words)[0]
 

@@ -8,7 +8,7 @@ those that are on the disk as well, then the disk is asked to take more, then th
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -89,6 +89,11 @@ class Keep:
         return self._next
 
     @property
+    def on_disk(self) -> bool:
+        """Whether some of it is on the disk."""
+        return self._on_disk is not None
+
+    @property
     def range(self) -> tuple[int, int]:
         """The first number that is kept, on the disk or in memory, and the one that is given out next."""
         with self._lock:
@@ -101,15 +106,20 @@ class Keep:
     def _lowest(self) -> int:
         return min(self._first, self._on_disk[0]) if self._on_disk else self._first
 
-    def lost_ranges(self) -> list[list[Any]]:
-        """Return what was given up, as `LostRange.encoded` does."""
+    def lost_state(self) -> tuple[list[list[Any]], int]:
+        """Return what was given up, as `LostRange.encoded` does, and how often that has changed."""
         with self._lock:
-            return self.lost.encoded()
+            return self.lost.encoded(), self.lost.changes
+
+    @property
+    def saved(self) -> int:
+        """The number below which nothing is in memory alone."""
+        return max(self._stored, self._first)
 
     @property
     def unsaved(self) -> bool:
         """Whether there is anything that a recorder lacks, and that is in memory alone."""
-        return bool(self.recorders) and self._next > max(self._stored, self._first)
+        return bool(self.recorders) and self._next > self.saved
 
     # Messages come
 
@@ -143,8 +153,24 @@ class Keep:
     def _give_up(self) -> None:
         kept = self._pop()
         if self.recorders:
-            parcel = kept.parcel
-            self.lost.add(parcel.number, kept.when, parcel.topic.rpartition(".")[2], parcel.samples)
+            self._enter_lost(kept)
+
+    def _enter_lost(self, kept: Kept) -> None:
+        parcel = kept.parcel
+        self.lost.add(parcel.number, kept.when, parcel.feed, parcel.samples)
+
+    def lose(self, messages: Iterable[Kept], end: int) -> None:
+        """Give up messages that have been dropped from the disk.
+
+        Args:
+            messages: those that a recorder lacks.
+            end: the number below which there is nothing any more.
+        """
+        with self._lock:
+            for kept in messages:
+                self._enter_lost(kept)
+            while self._held and self._first < end:
+                self._pop()
 
     # Messages go
 
@@ -216,7 +242,7 @@ class Keep:
             limit: how many bytes of payload it may have; at least one message comes if there is one.
         """
         with self._lock:
-            start = max(self._stored, self._first)
+            start = self.saved
             chosen: list[Kept] = []
             for kept in islice(self._held, start - self._first, max(0, below - self._first)):
                 chosen.append(kept)

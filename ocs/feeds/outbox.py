@@ -8,13 +8,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from twisted.python import threadable
 
 from ocs.feeds.packing import packed_number
 
-__all__ = ["Outbox", "Parcel"]
+__all__ = ["MessageKeep", "Outbox", "Parcel"]
 
 _HIGH_WATER = 48 << 20
 _TURN = 1 << 20
@@ -33,6 +33,21 @@ class Parcel(NamedTuple):
     samples: int
     number: int = 0
 
+    @property
+    def feed(self) -> str:
+        """The name of the feed."""
+        return self.topic.partition(".feeds.")[2]
+
+
+class MessageKeep(Protocol):
+    """Where numbered messages stay until their recorders have them."""
+
+    def add(self, parcel: Parcel) -> None:
+        """Take the message with the next number. Never waits."""
+
+    def holds(self, number: int) -> bool:
+        """Tell whether a message is still there."""
+
 
 class Outbox:
     """Holds messages until the router takes them.
@@ -43,11 +58,13 @@ class Outbox:
         send: sends one parcel and returns whether the link took it; called in the reactor's thread.
         reactor: the reactor.
         log: the agent's logger.
-        keep: called with each numbered parcel, in the order of the numbers and in the thread that puts; never waits.
+        keep: is given each numbered parcel, in the order of the numbers and in the thread that puts.
         limit: how many bytes may wait.
 
     Attributes:
         last_sent: the highest number that the link has taken; 0 for none.
+        dropped_messages, dropped_samples: what was dropped at the limit.
+        dropped_kept: how many of these messages recorders could still get from the keep.
     """
 
     def __init__(
@@ -56,11 +73,12 @@ class Outbox:
         *,
         reactor: Any,
         log: Any,
-        keep: Callable[[Parcel], None] | None = None,
+        keep: MessageKeep | None = None,
         limit: int = 64 << 20,
     ) -> None:
         self.dropped_messages = 0
         self.dropped_samples = 0
+        self.dropped_kept = 0
         self.last_sent = 0
         self._last_number = 0
         self._keep = keep
@@ -109,7 +127,7 @@ class Outbox:
         number = self._last_number = self._last_number + 1
         parcel = Parcel(parcel.topic, parcel.payload + packed_number(number), parcel.samples, number)
         if self._keep is not None:
-            self._keep(parcel)
+            self._keep.add(parcel)
         return parcel
 
     def wait_for_room(self) -> None:
@@ -131,15 +149,18 @@ class Outbox:
             self._bytes -= len(parcel.payload)
             self.dropped_messages += 1
             self.dropped_samples += parcel.samples
+            if parcel.number and self._keep is not None and self._keep.holds(parcel.number):
+                self.dropped_kept += 1
         now = time.monotonic()
         if now - self._complained > _COMPLAIN_EVERY:
             self._complained = now
             self._log.error(
                 "the router takes nothing and {limit} MiB are waiting: dropped the oldest,"
-                " {messages} messages with {samples} samples so far",
+                " {messages} messages with {samples} samples so far, of which {kept} messages are kept for recorders",
                 limit=self._limit >> 20,
                 messages=self.dropped_messages,
                 samples=self.dropped_samples,
+                kept=self.dropped_kept,
             )
 
     def open(self) -> None:

@@ -197,6 +197,7 @@ class HostConfig:
         name: as in the file.
         instances: list of ``InstanceConfig``.
         log_dir: folder of the log files, or None; a relative one is meant from the working directory.
+        state_dir: where agents keep what no recorder has had yet, or None; relative as ``log_dir``.
         working_dir: the folder that relative paths are meant from.
         crossbar: ``CrossbarConfig``, or None where the router is not controlled on this host.
         crossbar_timeout: how long an agent tries to get back to a lost router before it exits, in s; 0 = for ever.
@@ -213,6 +214,7 @@ class HostConfig:
         self.crossbar: CrossbarConfig | None = None
         self.crossbar_timeout: int | float = DEFAULT_CROSSBAR_TIMEOUT
         self.log_dir: str | None = None
+        self.state_dir: str | None = None
         self.working_dir = _current_folder()
         self.wamp_server: str | None = None
         self.wamp_http: str | None = None
@@ -223,8 +225,8 @@ class HostConfig:
         """Return the host that ``data`` describes.
 
         Args:
-            data: ``agent-instances``; optional ``log-dir``, ``crossbar``, ``crossbar_timeout`` (s), ``wamp_server``,
-                ``wamp_http``, ``wamp_realm``.
+            data: ``agent-instances``; optional ``log-dir``, ``state-dir``, ``crossbar``, ``crossbar_timeout`` (s),
+                ``wamp_server``, ``wamp_http``, ``wamp_realm``.
             parent: the ``SiteConfig`` it belongs to.
             name: its name.
 
@@ -236,6 +238,7 @@ class HostConfig:
         self.data = mapping(data, "a host")
         self.instances = _instances(data, self)
         self.log_dir = text(data, "log-dir")
+        self.state_dir = text(data, "state-dir")
         self.crossbar = under(("crossbar",), partial(CrossbarConfig.from_dict, data.get("crossbar"), self))
         self.crossbar_timeout = _crossbar_timeout(data)
         self.wamp_server = text(data, "wamp_server")

@@ -1,4 +1,4 @@
-"""The data folder of `ocs up`: recorded data, logs, the router's files, the site file in force; one user at a time."""
+"""The data folder of `ocs up`: data, agents' state, logs, the router's files, the site file; one user at a time."""
 
 import fcntl
 import os
@@ -23,6 +23,7 @@ class DataFolder:
         self.logs = self.root / "logs"
         self.router = self.root / "router"
         self.recorded = self.root / "hk"
+        self.state = self.root / "state"
         self.site_file = self.root / "site.yaml"
         self.ledger = self.root / "processes.json"
         self._lock: IO[str] | None = None
@@ -34,13 +35,13 @@ class DataFolder:
             DataFolderError: a folder cannot be made or written to, or another `ocs up` uses it.
         """
         try:
-            for folder in (self.root, self.logs, self.router, self.recorded):
+            for folder in (self.root, self.logs, self.router, self.recorded, self.state):
                 folder.mkdir(parents=True, exist_ok=True)
             self._lock = (self.root / "up.lock").open("a+")
         except OSError as error:
             raise DataFolderError(self._not_usable(error)) from error
         self._take_lock(self._lock)
-        for folder in (self.logs, self.router, self.recorded):
+        for folder in (self.logs, self.router, self.recorded, self.state):
             if not os.access(folder, os.W_OK | os.X_OK):
                 self.close()
                 raise DataFolderError(f"cannot write to {folder}: give me the right to, or choose another --data-dir")

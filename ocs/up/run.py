@@ -140,7 +140,7 @@ class SiteRun:
     def _start_agent(self, instance_id: str) -> None:
         log_file = self._folder.logs / f"{instance_id}.log"
         argv = agent_argv(self.plan, instance_id, self._folder.root)
-        self.supervisor.add(Command(instance_id, argv, _agent_environment(), self._folder.root, log_file))
+        self.supervisor.add(Command(instance_id, argv, _agent_environment(self._folder), self._folder.root, log_file))
         self.supervisor.tell(instance_id, Event.WISH_UP)
 
     def _changed(self, child: Child) -> None:
@@ -195,9 +195,9 @@ class SiteRun:
         self.recording = recording
 
 
-def _agent_environment() -> dict[str, str]:
+def _agent_environment(folder: DataFolder) -> dict[str, str]:
     # What an agent prints is shown when it is printed, not when a buffer is full.
-    return {**os.environ, "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, "PYTHONUNBUFFERED": "1", "OCS_STATE_DIR": str(folder.state)}
 
 
 def newest_file(folder: Path) -> Recording:

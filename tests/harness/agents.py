@@ -131,4 +131,5 @@ def start_agent(
 
 def agent_environment(site: Site, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     env = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "INSTANCE_ID")}
-    return {**env, "OCS_CONFIG_DIR": str(site.directory), "PYTHONUNBUFFERED": "1", **(extra or {})}
+    folders = {"OCS_CONFIG_DIR": str(site.directory), "OCS_STATE_DIR": str(site.state_dir)}
+    return {**env, **folders, "PYTHONUNBUFFERED": "1", **(extra or {})}

@@ -21,11 +21,13 @@ class Site:
     Attributes:
         path: the file.
         args: the arguments that make any agent, client or program of ocs use it.
+        state_dir: where agents keep what recorders lack; made by them.
     """
 
     def __init__(self, directory: Path, router: RouterLike, *, address_root: str = "observatory") -> None:
         self.directory = directory
         self.path = directory / "default.yaml"
+        self.state_dir = directory / "state"
         self.address_root = address_root
         self.hub: dict[str, Any] = {
             "wamp_server": router.ws_url,
