@@ -27,7 +27,7 @@ class Publisher:
         self.vanished = set()  # (run, number): died with the agent
         self.given_up = set()
         self.published = {}  # (run, number) → when
-        self.dropped_unmet = {}  # recorder → what was dropped before it was met, since all others had it
+        self.dropped = []  # (run, number), and which recorders were known when all of them had it
         self.linked = True
         self.start()
 
@@ -97,9 +97,11 @@ class Publisher:
                 del self.kept[run]
 
     def drop(self, run, number):
-        for recorder in self.world.recorders:
-            if recorder.name not in self.recorders:
-                self.dropped_unmet.setdefault(recorder.name, set()).add((run, number))
+        self.dropped.append(((run, number), frozenset(self.recorders)))
+
+    def dropped_unmet(self, recorder):
+        """Return what was dropped before a recorder was met."""
+        return {message for message, known in self.dropped if recorder not in known}
 
     def drop_known_losses(self):
         for entry in list(self.lost):
@@ -156,6 +158,7 @@ class Recorder:
         self.in_flight = {}
         self.inbound = {}  # publisher's address → deliveries, in order
         self.seen.clear()
+        self.wanted = {}
         self.saw.clear()
         self.link(up=True)
 
@@ -216,13 +219,19 @@ class Recorder:
     def on_event(self, feed):
         key, number = (feed["agent_address"], feed["session_id"]), feed["seq"]
         self.saw.add((*key, number))
-        self.seen.update((*key, n) for n in range(1, number + 1))
+        self.know(key, number, number)
         if self.streams.accept(feed, room=self.world.room):
             assert self.world.room
             self.journal.append((key, number + 1, f"{feed['agent_address']} {feed['session_id']} {number}".encode()))
 
+    def know(self, key, top, wanted):
+        """Note that numbers were given out, but not of a first meeting, when nobody can tell how old they are."""
+        is_known = any(address == key[0] for address, _ in [*self.positions, *self.wanted])
+        first = self.wanted.setdefault(key, self.positions.get(key, 1 if is_known else wanted))
+        self.seen.update((*key, number) for number in range(first, top + 1))
+
     def on_heartbeat(self, feed):
-        self.seen.update((feed["agent_address"], feed["session_id"], n) for n in range(1, feed["last_seq"] + 1))
+        self.know((feed["agent_address"], feed["session_id"]), feed["last_seq"], feed["last_seq"] + 1)
         self.streams.heartbeat(feed, self.world.now)
 
     def on_reply(self, content):
@@ -283,16 +292,14 @@ class Recorder:
 
     def excuse(self, publisher, run, number, when):
         message = publisher.address, run, number
-        unmet = publisher.dropped_unmet.get(self.name, set())
+        unmet = publisher.dropped_unmet(self.name)
         is_old = when < self.since and message not in self.saw
         is_unmet = (run, number) in unmet and message not in self.saw
         died = (run, number) in publisher.vanished and message not in self.seen
         assert is_old or is_unmet or died, f"{self.name}: {message} is neither recorded nor known to be lost"
 
     def is_gone(self, publisher, run, number):
-        return (run, number) in publisher.vanished | publisher.given_up or (run, number) in publisher.dropped_unmet.get(
-            self.name, set()
-        )
+        return (run, number) in publisher.vanished | publisher.given_up | publisher.dropped_unmet(self.name)
 
 
 class World:

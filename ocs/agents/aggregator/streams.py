@@ -42,8 +42,8 @@ BATCH_BYTES: Final = 1 << 20
 EVERY_PER_AGENT: Final = 0.01
 """Seconds between two calls to whomever."""
 
-QUIET: Final = 10.0
-"""Seconds between two checks of an agent of which nothing came."""
+QUIET: Final = 2.5
+"""How many times as long an agent of which nothing comes is left alone: it would take us for away after three times."""
 
 GIVE_UP: Final = 900.0
 """Seconds after which a gap is given up if the agent is there but does not fill it: what comes has to be recorded."""
@@ -56,6 +56,9 @@ _SLEEP_AFTER: Final = 8
 
 _KEPT_RUNS: Final = 4
 """Earlier runs of an agent that are remembered when it offers nothing of them any more, should it do so yet again."""
+
+_FULL_FOR: Final = 10.0
+"""Seconds until it is tried again to make room for more agents."""
 
 _MAX_ADDRESS: Final = 255
 _MAX_TROUBLES: Final = 100
@@ -200,7 +203,7 @@ class Streams:
 
     def _consider(self, feed: Mapping[str, Any], *, room: bool) -> bool:
         numbered = stream_of(feed)
-        stream = numbered and self._stream(numbered[0], start=1, wanted=numbered[1])
+        stream = numbered and self._heard(numbered[0], wanted=numbered[1])
         if not numbered or not stream:
             return room
         seq = numbered[1]
@@ -211,6 +214,7 @@ class Streams:
             stream.next = seq + 1
             return True
         self.early += 1
+        stream.wanted = min(stream.wanted, seq)
         self._show(stream, seq)
         return False
 
@@ -235,7 +239,7 @@ class Streams:
         address, run, last = feed.get("agent_address"), feed.get("session_id"), feed.get("last_seq")
         if not self._is_callable(address) or not is_session_id(run):
             return []
-        if type(last) is int and 0 <= last < MAX_NUMBER and (stream := self._stream((address, run), 1, last + 1)):
+        if type(last) is int and 0 <= last < MAX_NUMBER and (stream := self._heard((address, run), last + 1)):
             self._agents[address].run = run
             self._show(stream, last)
         return self._presence.beat(address, run, now)
@@ -260,6 +264,11 @@ class Streams:
             and len(address) <= _MAX_ADDRESS
             and _ADDRESS.fullmatch(address) is not None
         )
+
+    def _heard(self, key: Key, wanted: int) -> Stream | None:
+        """Return the stream of a run that is going on."""
+        # If the agent was known before it, the run began while we recorded: then nothing of it is too old.
+        return self._stream(key, start=1, wanted=1 if key[0] in self._agents else wanted)
 
     def _stream(self, key: Key, start: int, wanted: int) -> Stream | None:
         """Return a stream, a new one if need be; None if nobody could be called for it, or if there are too many."""
@@ -290,7 +299,7 @@ class Streams:
                 for stream in list(agent.runs.values()):
                     self._forget(agent, stream)
                 return True
-        self._full_until = self._now + QUIET
+        self._full_until = self._now + _FULL_FOR
         return False
 
     def _forget(self, agent: _Agent, stream: Stream) -> None:
@@ -384,7 +393,7 @@ class Streams:
         """Set when to check an agent next, after a call."""
         if agent.failures > _SLEEP_AFTER and not self._presence.is_on(agent.address):
             return
-        self._hasten(agent, agent.checked_at + QUIET)
+        self._hasten(agent, agent.checked_at + QUIET * self.every)
         if not agent.checked:
             self._hasten(agent, self._now)
         elif agent.has_news or any(stream.struck for stream in agent.runs.values()):
@@ -575,12 +584,12 @@ class Streams:
         """Note which numbers have been given out of runs that have ended, and of runs that are new to us."""
         given = dict(check.given)
         for gone in check.gone:
-            if gone.run in agent.runs or gone.until >= self._since:
-                given[gone.run] = max(given.get(gone.run, 0), gone.end)
+            given[gone.run] = max(given.get(gone.run, 0), gone.end)
         for run, end in given.items():
             if run in agent.runs and run == check.run:
                 continue  # its events are on their way
-            if stream := self._stream((agent.address, run), 1, end):
+            # A run that is the current one now, and was not when the agent was heard of, began while we recorded.
+            if end > 1 and (stream := self._stream((agent.address, run), 1, 1 if run == check.run else end)):
                 stream.top = max(stream.top, end - 1)
         agent.checked = True
 

@@ -114,8 +114,8 @@ TestObservatory.settings = settings(max_examples=60, stateful_step_count=60, dea
 
 STEPS = {
     "publish": 20, "flush": 12, "beat": 8, "save": 2, "restart": 1, "link_publisher": 2, "cut": 1, "lose_one": 4,
-    "serve": 15, "deliver": 20, "fail": 2, "sync": 6, "crash": 1, "link_recorder": 2, "set_room": 1, "pass_time": 20, "work": 4,
-    "add_recorder": 0.05,
+    "serve": 15, "deliver": 20, "fail": 2, "sync": 6, "crash": 1, "link_recorder": 2, "set_room": 1, "pass_time": 20,
+    "work": 4, "add_recorder": 0.05,
 }  # fmt: skip
 
 
