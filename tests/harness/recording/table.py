@@ -27,8 +27,8 @@ def load(path: Path) -> list[dict[str, Any]]:
     return json.loads(path.read_text()) if path.exists() else []
 
 
-def _key(result: dict[str, Any]) -> tuple[int, float, str]:
-    return list(FAULTS).index(result["fault"]), result["seconds"], result["side"]
+def _key(result: dict[str, Any]) -> tuple[int, float, str, str]:
+    return list(FAULTS).index(result["fault"]), result["seconds"], result["side"], " ".join(result["publishers"])
 
 
 def totals(result: dict[str, Any]) -> dict[str, int]:
