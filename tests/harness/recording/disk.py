@@ -57,11 +57,12 @@ class Shim:
         """Take from every file what was not on the disk yet, or a part of that, or leave zeros in its place."""
         synced = {}
         for line in self._log.read_text().splitlines() if self._log.exists() else ():
-            inode, size = map(int, line.split())
-            synced[inode] = size
+            device, inode, size = map(int, line.split())
+            synced[device, inode] = size
         for path in self.folder.rglob("*"):
             if path.is_file() and not path.is_symlink():
-                _lose_tail(path, synced.get(path.stat().st_ino, 0), chance)
+                about = path.stat()
+                _lose_tail(path, synced.get((about.st_dev, about.st_ino), 0), chance)
 
 
 def _lose_tail(path: Path, synced: int, chance: random.Random) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.harness.recording.disk import NO_SPACE, READ_ONLY
-from tests.harness.recording.observatory import Observatory
+from tests.harness.recording.observatory import ROUTER_S, Observatory
 
 POWER_CUT_S = 2.0  # what may be lost of a power cut
 PUBLISHER_KILL_S = 1.0  # what an agent that is killed may take with it
@@ -49,7 +49,7 @@ def kill_router(world: Observatory) -> None:
 
 
 def start_router(world: Observatory) -> None:
-    world.router.start(60)
+    world.router.start(ROUTER_S)
 
 
 def kill_recorder(world: Observatory) -> None:

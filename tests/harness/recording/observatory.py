@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ from tests.harness.site import Site
 SCRIPT = Path(publisher.__file__)
 RUN = 10_000_000  # the numbers that each run of a publisher has for itself
 POLL_S = 0.25
+ROUTER_S = 90.0  # for the router to be ready, on a machine with a lot to do
+STARTING = threading.Semaphore(3)  # observatories that may begin at a time: a dozen routers at once take too long
 RESTART_S = 1.0  # after which one that has ended by itself is started again
 
 
@@ -224,7 +227,8 @@ class Observatory:
 
     def __enter__(self) -> Self:
         try:
-            self._begin()
+            with STARTING:
+                self._begin()
         except BaseException:
             self._open.close()
             raise
@@ -235,7 +239,9 @@ class Observatory:
 
     def _begin(self) -> None:
         self._open.callback(self.end_helpers)
-        self.router = self._open.enter_context(new_router(self.directory / "router"))
+        self.router = new_router(self.directory / "router")
+        self._open.callback(self.router.stop)
+        self.router.start(ROUTER_S)
         self.recorder_link, recorder_site = self._side_of_router("recorders")
         self.publisher_link, publisher_site = self._side_of_router("publishers")
         self.recorders = [

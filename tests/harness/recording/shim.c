@@ -1,8 +1,8 @@
 /* A disk that is slow, takes nothing, or has not yet written what it was given: for what lies below $SHIM_FOLDER.
  *
  * Loaded with LD_PRELOAD. The harness sets, in the file $SHIM_CONTROL, how long a write and a sync take, and the error
- * that everything that changes something is refused with (0: none). In $SHIM_LOG a line "inode size" says how much of a
- * file has been brought to the disk; 0 when it is made.
+ * that everything that changes something is refused with (0: none). In $SHIM_LOG a line "device inode size" says how
+ * much of a file has been brought to the disk; 0 when it is made.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -68,9 +68,10 @@ static int refused(void) {
 
 static void note(int fd) {
     struct stat about;
-    char line[64];
+    char line[96];
     if (log_fd < 0 || fstat(fd, &about)) return;
-    int length = snprintf(line, sizeof line, "%lu %ld\n", (unsigned long)about.st_ino, (long)about.st_size);
+    unsigned long device = about.st_dev, inode = about.st_ino;
+    int length = snprintf(line, sizeof line, "%lu %lu %ld\n", device, inode, (long)about.st_size);
     if (REAL(write)(log_fd, line, length) != length) return;
 }
 
