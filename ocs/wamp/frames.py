@@ -5,7 +5,8 @@ of a frame again, without a session, as it would have been on arrival.
 """
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, TypeVar
+from functools import partial
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from ocs.wamp.lean_autobahn import Event
 from ocs.wamp.serializers import pack, serializers
@@ -16,9 +17,12 @@ __all__ = [
     "JSON",
     "MSGPACK",
     "Frame",
+    "Reader",
     "number_of",
     "pack_event",
+    "quick_reader",
     "read_event",
+    "read_message",
     "takes_frame",
     "wants_frame",
 ]
@@ -38,8 +42,13 @@ _FORMS: Final = {
 }
 
 _MARK: Final = "__takes_frame__"
+_READER: Final = "__frame_reader__"
 _EVENT_FIELDS: Final = 4
 """Message type, subscription, publication, details; arguments and keyword arguments follow where there are any."""
+
+Reader = Callable[[bytes], tuple[int, list[Any]] | None]
+"""Reads a binary message: gives the subscription and the arguments of a plain event, or None for whatever it does not
+know."""
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
@@ -52,17 +61,31 @@ class Frame(NamedTuple):
     payload: bytes
 
 
-def takes_frame(handler: Handler) -> Handler:
+def takes_frame(handler: Handler, reader: Reader | None = None) -> Handler:
     """Mark a subscriber's handler: it is called with ``frame=``, the event's `Frame`, beside the event's arguments.
 
     An event that autobahn itself has to look after (because it wants a receipt, say) comes without one: the
-    parameter needs a default.
+    parameter needs a default. Events for such a handler may wait for some 20 ms, so that many come at once.
 
     Args:
         handler: a function, or a method, also of an object.
+        reader: reads events in a way of its own; what it gives is what the handler gets.
+
+    Returns:
+        The handler to subscribe with, which is the given one if there is no reader.
     """
-    setattr(getattr(handler, "__func__", handler), _MARK, True)
-    return handler
+    marked: Any = handler
+    if reader is not None:
+        marked = partial(handler)  # called in the same way, with attributes of its own
+        setattr(marked, _READER, reader)
+    setattr(getattr(marked, "__func__", marked), _MARK, True)
+    return cast("Handler", marked)
+
+
+def quick_reader(handler: Callable[..., Any]) -> Reader | None:
+    """Return the reader that a handler was marked with."""
+    found: Reader | None = getattr(handler, _READER, None)
+    return found
 
 
 def wants_frame(handler: Callable[..., Any]) -> bool:
@@ -115,19 +138,28 @@ def read_event(serializer: int | str, payload: bytes) -> list[Any]:
     Raises:
         ValueError: it is no event, or cannot be read.
     """
-    number = _NUMBERS.get(serializer) if isinstance(serializer, str) else serializer
-    if number != ARGUMENTS and number not in _FORMS:
-        raise ValueError(f"an event written in {serializer!r}, which is unknown")
-    found = _read(number, payload)
-    if number != ARGUMENTS:
+    found = read_message(serializer, payload)
+    if serializer != ARGUMENTS:
         found = _arguments(found)
     if not isinstance(found, list):
         raise ValueError("a frame that holds no event")  # noqa: TRY004 - it is about bytes, not about a type
     return found
 
 
-def _read(number: int, payload: bytes) -> Any:
-    form = _FORMS[MSGPACK if number == ARGUMENTS else number]
+def read_message(serializer: int | str, payload: bytes) -> Any:
+    """Return whatever is in a frame.
+
+    Args:
+        serializer: the frame's serializer, its number or its name in WAMP.
+        payload: the frame's bytes.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    number = _NUMBERS.get(serializer, 0) if isinstance(serializer, str) else serializer
+    form = _FORMS.get(MSGPACK if number == ARGUMENTS else number)
+    if form is None:
+        raise ValueError(f"an event written in {serializer!r}, which is unknown")
     try:
         (found,) = form.unserialize(payload)
     except Exception as error:  # whatever the decoders raise: the bytes may be anything

@@ -6,13 +6,25 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ocs.agents.aggregator.columns import Column, Ticks, Values, as_ticks, split_kinds, widest
+from ocs.agents.aggregator.columns import Column, Ticks, Values, as_ticks, split_kinds, ticks_of, widest
 from ocs.agents.aggregator.messages import Fault
+from ocs.agents.aggregator.packed import PackedBlock, floats
 
-__all__ = ["ROWS_PER_PIECE", "BlockBuffer", "FinishedBlock", "Piece", "pieces_of"]
+__all__ = [
+    "MAX_PACKED_WASTE",
+    "ROWS_PER_PIECE",
+    "BlockBuffer",
+    "FinishedBlock",
+    "Piece",
+    "pieces_of",
+    "pieces_of_packed",
+]
 
 ROWS_PER_PIECE: Final = 128
 """Rows collected before their types are looked at: enough for the arrays to pay, few enough to cost no memory."""
+
+MAX_PACKED_WASTE: Final = 1 << 15
+"""Bytes of packed messages, beyond those of their numbers, at which the numbers are taken out."""
 
 Naming = Callable[[str, bool], str]
 """Gives the name for a field's numbers (False) or texts (True)."""
@@ -38,13 +50,34 @@ class FinishedBlock(NamedTuple):
         return len(self.ticks) * len(self.columns)
 
 
+class PackedRows(NamedTuple):
+    """Rows that are still packed in their messages."""
+
+    payloads: list[bytes]
+    layout: PackedBlock
+    """Where the numbers are in each of them."""
+    fields: tuple[str, ...]
+    """The legal names of the layout's columns."""
+
+    @property
+    def waste(self) -> int:
+        """How many bytes they take beyond what their numbers will."""
+        return len(self.payloads) * self.layout.waste
+
+
 class BlockBuffer:
     """Collects the samples of one block, that is of one name and one set of fields.
+
+    What waits to have its types looked at is either rows as they came, or packed rows: one kind is to be taken before
+    the other is added.
 
     Args:
         name: the block's name in the archive.
         base: its name as published; pieces with other fields get names derived from this one.
         fields: the legal names of its fields.
+
+    Attributes:
+        packed: the packed rows that wait, None while none does.
     """
 
     def __init__(self, name: str, base: str, fields: Sequence[str]) -> None:
@@ -53,6 +86,12 @@ class BlockBuffer:
         self._raw_times: list[Any] = []
         self._raw: dict[str, list[Any]] = {field: [] for field in fields}
         self._pieces: list[Piece] = []
+        self.packed: PackedRows | None = None
+
+    @property
+    def packed_waste(self) -> int:
+        """Bytes that the packed rows take beyond what their numbers will."""
+        return 0 if self.packed is None else self.packed.waste
 
     @property
     def raw_rows(self) -> int:
@@ -61,7 +100,7 @@ class BlockBuffer:
 
     def empty(self) -> bool:
         """Tell whether the block holds no sample."""
-        return not self._raw_times and not self._pieces
+        return not self._raw_times and not self._pieces and self.packed is None
 
     def extend(self, timestamps: Sequence[Any], fields: Sequence[str], columns: Sequence[Sequence[Any]]) -> None:
         """Add rows as they came: ``columns`` in the order of ``fields``, all as long as ``timestamps``."""
@@ -78,6 +117,23 @@ class BlockBuffer:
         """Hand over the rows that wait: their timestamps and columns."""
         taken = self._raw_times, self._raw
         self._raw_times, self._raw = [], {field: [] for field in self._raw}
+        return taken
+
+    def extend_packed(self, payload: bytes, layout: PackedBlock, fields: tuple[str, ...]) -> None:
+        """Add the rows of a packed message.
+
+        Args:
+            payload: the message, of the same layout as those that wait.
+            layout: where the numbers are.
+            fields: the legal names of the layout's columns.
+        """
+        if self.packed is None:
+            self.packed = PackedRows([], layout, fields)
+        self.packed.payloads.append(payload)
+
+    def take_packed(self) -> PackedRows | None:
+        """Hand over the packed rows that wait."""
+        taken, self.packed = self.packed, None
         return taken
 
     def joined(self, widen: Callable[[str, np.dtype[Any]], np.dtype[Any]]) -> FinishedBlock | None:
@@ -135,6 +191,29 @@ def pieces_of(timestamps: Sequence[Any], raw: Mapping[str, Sequence[Any]], namin
         for column in kinds:
             columns[naming(field, column.text)] = column
     yield from _grouped(ticks, columns)
+
+
+def pieces_of_packed(packed: PackedRows, naming: Naming) -> Iterator[Piece | Fault]:
+    """Give packed rows their types.
+
+    Args:
+        packed: the rows.
+        naming: gives the name for a field's numbers or texts.
+
+    Yields:
+        Pieces, and a fault for what is dropped.
+    """
+    layout, joined, count = packed.layout, b"".join(packed.payloads), len(packed.payloads)
+    seconds = floats(joined, count, layout.times, layout.rows)
+    columns = {
+        field: floats(joined, count, offset, layout.rows)
+        for field, offset in zip(packed.fields, layout.columns, strict=True)
+    }
+    ticks = ticks_of(seconds)
+    if ticks is not None:
+        yield Piece(ticks, {naming(field, False): column for field, column in columns.items()})
+    else:
+        yield from pieces_of(seconds.tolist(), {field: column.tolist() for field, column in columns.items()}, naming)
 
 
 def _grouped(ticks: Ticks, columns: dict[str, Column]) -> Iterator[Piece]:

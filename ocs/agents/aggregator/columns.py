@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ocs.agents.aggregator.messages import brief
 
-__all__ = ["TICKS_PER_SECOND", "Column", "Ticks", "Values", "as_ticks", "as_times", "split_kinds", "widest"]
+__all__ = ["TICKS_PER_SECOND", "Column", "Ticks", "Values", "as_ticks", "as_times", "split_kinds", "ticks_of", "widest"]
 
 TICKS_PER_SECOND: Final = 100_000_000
 """G3Time counts steps of 10 ns."""
@@ -48,10 +48,9 @@ def as_ticks(timestamps: Sequence[Any]) -> tuple[Ticks, Rows, str]:
     """
     try:
         if set(map(type, timestamps)) <= {float, int}:
-            seconds = np.array(timestamps, dtype=np.float64)
-            good = np.abs(seconds) < _LATEST
-            if good.all():
-                return _ticks(seconds), None, ""
+            ticks = ticks_of(np.array(timestamps, dtype=np.float64))
+            if ticks is not None:
+                return ticks, None, ""
     except OverflowError:
         pass  # an integer beyond any float: found again below, one by one
     usable = [_is_time(value) for value in timestamps]
@@ -59,6 +58,11 @@ def as_ticks(timestamps: Sequence[Any]) -> tuple[Ticks, Rows, str]:
     chosen = [float(value) for value, good in zip(timestamps, usable, strict=True) if good]
     first_bad = brief(timestamps[usable.index(False)]) if not all(usable) else ""
     return _ticks(np.array(chosen, dtype=np.float64)), rows, first_bad
+
+
+def ticks_of(seconds: NDArray[np.float64]) -> Ticks | None:
+    """Return G3 times of unix timestamps (s), exact to 10 ns; None if there is one that is no time."""
+    return _ticks(seconds) if (np.abs(seconds) < _LATEST).all() else None
 
 
 def _is_time(value: object) -> bool:

@@ -88,6 +88,9 @@ def weight(data: Any) -> int:
 
     What is not built like a message counts as much as the largest of them: nobody looks into it here.
     """
+    packed: int | None = getattr(data, "values_packed", None)
+    if packed is not None:
+        return packed
     try:
         return sum(_block_weight(block["timestamps"], block["data"]) for block in data.values())
     except (TypeError, LookupError, AttributeError):

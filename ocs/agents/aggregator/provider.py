@@ -1,11 +1,19 @@
 """A provider: one run of one feed, its samples collected until they go into a frame."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from ocs.agents.aggregator import frames
-from ocs.agents.aggregator.blocks import ROWS_PER_PIECE, BlockBuffer, FinishedBlock, Piece, pieces_of
+from ocs.agents.aggregator.blocks import (
+    MAX_PACKED_WASTE,
+    ROWS_PER_PIECE,
+    BlockBuffer,
+    FinishedBlock,
+    Piece,
+    pieces_of,
+    pieces_of_packed,
+)
 from ocs.agents.aggregator.columns import Values, as_times
 from ocs.agents.aggregator.messages import (
     DEFAULT_FRAME_LENGTH,
@@ -15,7 +23,8 @@ from ocs.agents.aggregator.messages import (
     raw_blocks,
     text_length,
 )
-from ocs.agents.aggregator.schema import FeedSchema
+from ocs.agents.aggregator.packed import PackedData
+from ocs.agents.aggregator.schema import FeedSchema, Layout
 
 __all__ = ["MAX_BLOCKS", "MAX_FRAME_BYTES", "BlockView", "Provider"]
 
@@ -24,6 +33,9 @@ MAX_FRAME_BYTES: Final = 1024 * 1024
 
 MAX_BLOCKS: Final = 500
 """Blocks in one frame; a feed that changes its fields all the time gets its frames early."""
+
+_MANY_IN_A_ROW: Final = 8
+"""Packed messages after which it pays to give the rows that came before them their types."""
 
 _RAW_BYTES: Final = 40
 _TYPED_BYTES: Final = 8
@@ -92,6 +104,7 @@ class Provider:
         self._schema = schema or FeedSchema()
         self._report = report
         self._buffers: dict[str, BlockBuffer] = {}
+        self._packed_in_a_row = 0
 
     def encoded(self) -> dict[str, Any]:
         """Return the provider's entry of ``session.data``."""
@@ -135,11 +148,12 @@ class Provider:
             index: the message's number in the journal, if there is one.
         """
         self.refresh()
-        for block in raw_blocks(data):
-            if isinstance(block, Fault):
-                self._report(block)
-            else:
-                self._take(block)
+        if isinstance(data, PackedData):
+            self._packed_in_a_row += 1
+            self._take_packed(data)
+        else:
+            self._packed_in_a_row = 0
+            self._take_blocks(data)
         self._note(index)
 
     def _note(self, index: int | None) -> None:
@@ -149,18 +163,47 @@ class Provider:
             if self.first_index is None and self.frame_start_time is not None:
                 self.first_index = index
 
+    def _take_blocks(self, data: object) -> None:
+        for block in raw_blocks(data):
+            if isinstance(block, Fault):
+                self._report(block)
+            else:
+                self._take(block)
+
     def _take(self, block: RawBlock) -> None:
-        layout = self._schema.layout(block.name, block.fields)
+        layout, buffer = self._place(block.name, block.fields)
+        if buffer.packed is not None:
+            self._settle(buffer)
+        buffer.extend(block.timestamps, layout.fields, block.columns)
+        self._taken(layout, _raw_size(block))
+        if buffer.raw_rows >= ROWS_PER_PIECE:
+            self._settle(buffer)
+
+    def _take_packed(self, data: PackedData) -> None:
+        """Take in a packed message; it joins rows that wait and were not packed, unless only packed ones come."""
+        places = [self._place(block.name, block.fields) for block in data.blocks]
+        if self._packed_in_a_row < _MANY_IN_A_ROW and any(buffer.raw_rows for _, buffer in places):
+            self._take_blocks(data.unpacked())
+            return
+        for block, (layout, buffer) in zip(data.blocks, places, strict=True):
+            if buffer.raw_rows or (buffer.packed is not None and buffer.packed.layout is not block):
+                self._settle(buffer)
+            buffer.extend_packed(data.payload, block, layout.fields)
+            self._taken(layout, block.share)
+            if buffer.packed_waste > MAX_PACKED_WASTE:
+                self._settle(buffer)
+
+    def _place(self, name: object, fields: tuple[Any, ...]) -> tuple[Layout, BlockBuffer]:
+        layout = self._schema.layout(name, fields)
+        return layout, self._buffer(layout.block, layout.base, layout.fields)
+
+    def _taken(self, layout: Layout, size: int) -> None:
         if layout.corrected:
             self._report(Fault("names", 0, f"illegal field names of block {layout.base!r} are corrected"))
-        buffer = self._buffer(layout.block, layout.base, layout.fields)
-        buffer.extend(block.timestamps, layout.fields, block.columns)
-        self.size += _raw_size(block)
+        self.size += size
         self.last_block_received = layout.base
         if self.frame_start_time is None:
             self.frame_start_time = self._clock()
-        if buffer.raw_rows >= ROWS_PER_PIECE:
-            self._settle(buffer)
 
     def _buffer(self, name: str, base: str, fields: tuple[str, ...]) -> BlockBuffer:
         buffer = self._buffers.get(name)
@@ -174,15 +217,20 @@ class Provider:
 
     def _settle(self, buffer: BlockBuffer) -> None:
         """Give the rows that wait in ``buffer`` their types; some may turn out to belong to another block."""
-        if not buffer.raw_rows:
-            return
-        timestamps, raw = buffer.take_raw()
-        self.size -= (_RAW_BYTES - _TYPED_BYTES) * len(timestamps) * len(raw)
-        for piece in pieces_of(timestamps, raw, self._field_name):
+        if buffer.raw_rows:
+            timestamps, raw = buffer.take_raw()
+            self.size -= (_RAW_BYTES - _TYPED_BYTES) * len(timestamps) * len(raw)
+            self._store_all(buffer.base, pieces_of(timestamps, raw, self._field_name))
+        elif (packed := buffer.take_packed()) is not None:
+            self.size -= packed.waste
+            self._store_all(buffer.base, pieces_of_packed(packed, self._field_name))
+
+    def _store_all(self, base: str, pieces: Iterable[Piece | Fault]) -> None:
+        for piece in pieces:
             if isinstance(piece, Fault):
                 self._report(piece)
             else:
-                self._store(buffer.base, piece)
+                self._store(base, piece)
 
     def _store(self, base: str, piece: Piece) -> None:
         fields = tuple(piece.columns)

@@ -9,7 +9,9 @@ from autobahn.wamp.exception import SerializationError, TransportLost
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import fail
+from twisted.internet.task import Clock
 
+from ocs.wamp.cutter import FrameCutter
 from ocs.wamp.frames import read_event, takes_frame
 from ocs.wamp.transport import Transport, pack, serializers
 from tests.harness.fakes import Log
@@ -190,3 +192,128 @@ def test_a_handler_beside_one_that_takes_frames_is_called_as_ever():
     )
     taking.onMessage(msgpack.packb([36, 1, 2, {}, ["event"], {"k": 1}]), True)
     assert [sorted(more) for more in got] == [["k"], ["frame", "k"]]
+
+
+class Factory:
+    def __init__(self):
+        self.reactor = Clock()
+        self.on_lost = lambda: None
+
+
+class Socket(Wire):
+    def __init__(self):
+        super().__init__()
+        self.reading = True
+
+    def pauseProducing(self):
+        self.reading = False
+
+    def resumeProducing(self):
+        self.reading = True
+
+
+def listener(handler):
+    """A receiver on a socket, with a clock of its own, past the handshake."""
+    made = receiver(handler)
+    made.factory, made.transport = Factory(), Socket()
+    made._cutter = FrameCutter(1 << 20)
+    made.autoPingTimeoutCall = None
+    return made
+
+
+def packed(size=10, subscription=1):
+    payload = msgpack.packb([36, subscription, 2, {}, ["x" * size]])
+    return b"\x82\x7e" + len(payload).to_bytes(2, "big") + payload
+
+
+def quiet(event, frame=None):
+    """Take an event."""
+
+
+def keeper():
+    """A handler that takes frames."""
+    return takes_frame(lambda event, frame=None: None)
+
+
+def hear(taking, seconds, size=10):
+    """Let time pass, then an event come."""
+    taking.factory.reactor.advance(seconds)
+    taking.dataReceived(packed(size))
+
+
+def test_frequent_events_for_who_keeps_them_are_left_in_the_socket_for_a_moment():
+    taking = listener(keeper())
+    hear(taking, 0)
+    assert taking.transport.reading
+    hear(taking, 0.01)
+    assert not taking.transport.reading
+    taking.factory.reactor.advance(0.03)
+    assert taking.transport.reading
+
+
+def test_rare_events_are_taken_at_once():
+    taking = listener(keeper())
+    for _ in range(5):
+        hear(taking, 0.5)
+        assert taking.transport.reading
+
+
+def test_events_for_others_are_taken_at_once():
+    taking = listener(quiet)
+    for _ in range(5):
+        hear(taking, 0.001)
+        assert taking.transport.reading
+
+
+def test_where_much_comes_the_rests_are_short():
+    taking = listener(keeper())
+    rests = []
+    for _ in range(20):
+        hear(taking, 0.001, size=60_000)
+        assert taking.transport.reading
+        hear(taking, 0.001, size=20_000)
+        rests.append(taking.factory.reactor.getDelayedCalls()[0].getTime() - taking.factory.reactor.seconds())
+        taking.factory.reactor.advance(rests[-1])
+    assert rests[0] <= 0.02
+    assert rests[-1] < 0.001
+
+
+def test_a_connection_lost_at_rest_leaves_nothing_behind(monkeypatch):
+    monkeypatch.setattr(Transport.__mro__[1], "connectionLost", lambda self, reason: None)
+    taking = listener(keeper())
+    hear(taking, 0)
+    hear(taking, 0.01)
+    taking.connectionLost()
+    assert taking.factory.reactor.getDelayedCalls() == []
+
+
+def reader(payload):
+    """Read nothing but one kind of message."""
+    return (1, ["quickly"]) if b"quick" in payload else None
+
+
+def test_a_reader_of_the_handlers_own_is_asked_first():
+    got = []
+    taking = receiver(takes_frame(lambda event, frame: got.append((event, frame.payload)), reader))
+    payloads = [msgpack.packb([36, 1, 2, {}, [text]]) for text in ("slow", "quick", "other")]
+    for payload in payloads:
+        taking.onMessage(payload, True)
+    assert got == list(zip(["slow", "quickly", "other"], payloads, strict=True))
+
+
+def test_what_a_reader_takes_for_an_event_that_others_hear_too_is_read_as_usual():
+    got = []
+    taking = receiver(takes_frame(lambda event, frame: got.append(event), reader))
+    taking.onMessage(msgpack.packb([36, 1, 2, {}, ["slow"]]), True)
+    other = SimpleNamespace(handler=SimpleNamespace(fn=got.append, obj=None, details_arg=None))
+    taking._session._subscriptions[1].append(other)
+    taking.onMessage(msgpack.packb([36, 1, 2, {}, ["quick"]]), True)
+    assert got == ["slow", "quick", "quick"]
+
+
+def test_a_reader_is_not_asked_when_its_handler_has_gone():
+    taking = receiver(takes_frame(quiet, reader))
+    taking.onMessage(msgpack.packb([36, 1, 2, {}, ["slow"]]), True)
+    taking._session._subscriptions.clear()
+    taking.onMessage(msgpack.packb([36, 1, 2, {}, ["quick"]]), True)
+    assert taking.log.lines == []
