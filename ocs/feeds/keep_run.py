@@ -101,7 +101,7 @@ class RunOnDisk:
             OSError: they cannot be read.
         """
         if self._journal is not None:
-            with closing(self._journal.read(start)) as entries:  # type: ignore[type-var]
+            with closing(self._journal.read(start)) as entries:
                 yield from map(_message, entries)
 
     # More and less

@@ -1,6 +1,6 @@
 """A log on the disk, in segments, to which entries are appended."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import RLock
@@ -29,8 +29,8 @@ class Journal:
         directory: the journal's folder, which is made; it belongs to the one journal that has it open.
         segment_bytes: a new file begins when the last one would become larger.
         head: returns (kind, body) of the entries with which each segment is to begin: whatever a reader needs to
-            make sense of a segment without those before it. Called within `append`, before the entry is in, or within
-            `roll`; it must not wait for another thread.
+            make sense of a segment without those before it. They get the index of the entry before the segment.
+            Called within `append`, before the entry is in, or within `roll`; it must not wait for another thread.
 
     Raises:
         JournalInUseError: somebody else has the journal open.
@@ -115,14 +115,15 @@ class Journal:
         self._room = -1
 
     def _plan_segment(self, index: int) -> None:
-        batch = self._checkpoint(index)
+        batch = self._checkpoint(index, self._last)
         self._end_batch()
         self._buffer.append(batch)
         self._planned = len(HEADER) + batch.size
         self._fresh = True
 
-    def _checkpoint(self, index: int) -> Batch:
-        batch = Batch(index, begins=True)
+    def _checkpoint(self, first: int, last: int) -> Batch:
+        batch = Batch(first, begins=True)
+        index = last if last >= 0 else max(0, first - 1)
         for kind, body in self._head():
             pieces, size = encode(index, kind, [body])
             batch.parts += pieces
@@ -163,7 +164,7 @@ class Journal:
         """
         with self._memory:
             if not self._fresh and self._last >= 0:
-                self._plan_segment(self._last)
+                self._plan_segment(self._last + 1)
         self.write()
 
     def drop_before(self, index: int) -> int:
@@ -200,10 +201,11 @@ class Journal:
 
     # Reading.
 
-    def read(self, start: int = 0) -> Iterator[Entry]:
+    def read(self, start: int = 0) -> Generator[Entry, None, None]:
         """Yield what has been written, oldest first, up to the end that is found; also while more is appended.
 
         What is damaged is left out, to the end of its segment, and noted in `damaged`. Works on a closed journal too.
+        A file is open from the first entry that is taken to the last; close the generator to be done earlier.
 
         Args:
             start: the lowest index wanted.
@@ -247,7 +249,7 @@ class Journal:
 
     @property
     def begins(self) -> list[int]:
-        """For each file, oldest first, a number below which no index in it is; all in those before it are below."""
+        """For each file, oldest first, a number: no index in it is below (but its head's), all in those before are."""
         return [segment.begin for segment in self._store.segments]
 
     @property

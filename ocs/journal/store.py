@@ -7,7 +7,7 @@ lacks nothing but what came last.
 import os
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from functools import partial
 from itertools import pairwise
@@ -30,7 +30,8 @@ class Store:
 
     Args:
         directory: the folder, which the caller has locked.
-        checkpoint: called with an index, returns the batch with which a new segment begins.
+        checkpoint: called with the first index to come and the last there is (or -1), returns the batch with which a
+            new segment begins.
 
     Attributes:
         queue: batches to be written, oldest first.
@@ -41,7 +42,7 @@ class Store:
         JournalError: the files cannot be read.
     """
 
-    def __init__(self, directory: Path, checkpoint: Callable[[int], Batch]) -> None:
+    def __init__(self, directory: Path, checkpoint: Callable[[int, int], Batch]) -> None:
         self.queue: deque[Batch] = deque()
         self.repaired = 0
         self.started = False
@@ -120,7 +121,7 @@ class Store:
         elif self._tail:
             self._append(self._tail, batch)
         else:
-            self.queue.appendleft(self._checkpoint(batch.first))
+            self.queue.appendleft(self._checkpoint(batch.first, self.last))
             return
         self.queue.popleft()
 
@@ -138,7 +139,7 @@ class Store:
         begin = max(self.last, self._segments[-1].begin) + 1 if self._segments else head.first
         segment = Segment(self._directory, begin, len(HEADER) + head.size)
         _create(segment.path, [HEADER, *head.parts])
-        tail = Tail(segment, max(self.last, head.last))
+        tail = Tail(segment, self.last)
         if self._tail:
             self._tail.close()
         with self._lock:
@@ -224,7 +225,7 @@ class Store:
 
     # Reading.
 
-    def read(self, start: int) -> Iterator[Entry]:
+    def read(self, start: int) -> Generator[Entry, None, None]:
         """Yield the entries in the files from an index on."""
         segment = self._holding(start)
         while segment:

@@ -45,7 +45,7 @@ class Tail:
         last: the highest index before and in it.
 
     Attributes:
-        broken: nothing is known of the end of the file; all there is to do is to `abandon` it.
+        broken: the file could not be cut after a write that failed; all there is to do is to `abandon` it.
 
     Raises:
         FileNotFoundError: the file is not there any more, or has become shorter than it was.
@@ -101,15 +101,14 @@ class Tail:
         """Return when all that was written is on the disk.
 
         Raises:
-            OSError: it is not known what is; the tail is `broken`.
+            OSError: it is not known what is; all there is to do is to `abandon` it.
         """
         if not self._dirty:
             return
-        self.broken = True
         if not os.fstat(self._fd).st_nlink:
             raise FileNotFoundError(ENOENT, "somebody has deleted the file", str(self.segment.path))
         os.fdatasync(self._fd)
-        self.broken = self._dirty = False
+        self._dirty = False
         self._synced = (self.segment.size, self.last)
         self._unsynced = []
 

@@ -4,6 +4,8 @@ import os
 import shutil
 import threading
 import time
+import tracemalloc
+from itertools import pairwise
 
 import pytest
 
@@ -140,6 +142,18 @@ def test_a_system_that_takes_few_bytes_at_a_time_gets_all(folder, monkeypatch):
         assert indices(journal.read()) == list(range(20))
 
 
+def test_a_large_body_is_written_from_where_it_is(folder):
+    body = bytes(10_000_000)
+    with Journal(folder) as journal:
+        tracemalloc.start()
+        try:
+            journal.append(1, 1, b"small", body)
+            journal.write()
+            assert tracemalloc.get_traced_memory()[1] < 1_000_000
+        finally:
+            tracemalloc.stop()
+
+
 def test_a_closed_journal_takes_nothing_and_can_be_read(folder):
     journal = filled(folder, 1)
     journal.close()
@@ -181,7 +195,8 @@ def test_each_segment_begins_with_the_head_as_it_was_before_its_first_entry(fold
             journal.drop_before(start)
             first, second, third, *_ = journal.read()
             assert (first.kind, second.kind) == (9, 8)
-            assert first.index == third.index == int(third.body)
+            assert first.index == second.index == max(0, third.index - 1)
+            assert third.index == int(third.body)
             assert first.body == repr(list(range(third.index))).encode()
 
 
@@ -191,6 +206,15 @@ def test_rolling_makes_all_that_is_there_droppable(folder):
         journal.drop_before(4)
         assert list(journal.read()) == [Entry(3, 9, b"h")]
         assert (journal.segments, journal.first_index, journal.last_index) == (1, None, 3)
+
+
+def test_the_index_of_an_entry_that_did_not_get_into_its_segment_is_free(folder):
+    journal = filled(folder, 1, 2, 3, segment_bytes=180, head=lambda: [(9, b"h")])
+    journal._store._begin(journal._checkpoint(4, 3))
+    journal._end()  # as a kill does at this moment
+    with Journal(folder) as journal:
+        assert [entry.kind for entry in journal.read()] == [9, 1, 1, 9, 1, 9]
+        assert journal.last_index == 3
 
 
 def test_rolling_twice_is_rolling_once(folder):
@@ -341,6 +365,91 @@ def test_a_deleted_folder_is_made_again_with_what_was_not_synced(folder):
         journal.sync()
         assert indices(read_journal(folder)) == [2, 3]
         assert journal.damaged
+
+
+def test_a_file_that_somebody_cut_is_left_and_another_begun(folder, monkeypatch):
+    with filled(folder, 1, 2, 3, segment_bytes=10_000, head=lambda: [(9, b"h")]) as journal:
+        (file,) = folder.glob("*.journal")
+        journal.append(4, 1, b"")
+        journal.write()
+        os.truncate(file, 100)
+        monkeypatch.setattr(os, "fdatasync", fails)
+        with pytest.raises(OSError, match="Input/output error"):
+            journal.sync()
+        monkeypatch.undo()
+        journal.sync()
+        assert [(entry.index, entry.kind) for entry in journal.read()] == [(0, 9), (1, 1), (3, 9), (4, 1)]
+        assert len(journal.damaged) == 1
+
+
+def fails(*args):
+    raise OSError(5, "Input/output error")
+
+
+def test_a_file_that_cannot_be_cut_at_opening_is_cut_later(folder, monkeypatch):
+    filled(folder, 1).close()
+    with next(folder.glob("*.journal")).open("ab") as file:
+        file.write(b"torn")
+    monkeypatch.setattr(os, "ftruncate", fails)
+    with Journal(folder) as journal:
+        monkeypatch.undo()
+        assert indices(journal.read()) == [1]
+        journal.append(2, 1, b"")
+        journal.sync()
+        assert indices(read_journal(folder)) == [1, 2]
+
+
+def test_a_reader_goes_on_when_what_it_reads_is_dropped(folder):
+    with filled(folder, *range(12)) as journal:
+        entries = journal.read()
+        assert next(entries).index == 0
+        journal.drop_before(9)
+        rest = indices(entries)
+        assert rest == sorted(set(rest))
+        assert rest[-3:] == [9, 10, 11]
+
+
+def test_a_folder_that_is_removed_at_the_moment_of_opening_is_made(folder, monkeypatch):
+    """Whoever had it has deleted the lock's file between our opening and our locking it."""
+    from ocs.journal import lock
+
+    real, calls = lock.flock, []
+
+    def flock(fd, how):
+        calls.append(fd)
+        if len(calls) == 1:
+            (folder / "lock").unlink()
+        real(fd, how)
+
+    monkeypatch.setattr(lock, "flock", flock)
+    with Journal(folder), pytest.raises(JournalInUseError):
+        Journal(folder)
+    assert len(calls) == 3
+
+
+def test_a_file_system_without_locks_is_told_in_one_line(folder, monkeypatch):
+    from ocs.journal import lock
+
+    monkeypatch.setattr(lock, "flock", fails)
+    with pytest.raises(JournalError, match="journal cannot be used for a journal: Input/output error"):
+        Journal(folder)
+
+
+def test_a_folder_that_cannot_be_read_is_free_afterwards(folder, monkeypatch):
+    filled(folder, 1).close()
+    with monkeypatch.context() as patch:
+        patch.setattr("ocs.journal.store.find_segments", fails)
+        with pytest.raises(JournalError, match="cannot be used as a journal: Input/output error"):
+            Journal(folder)
+    Journal(folder).close()
+
+
+def test_files_begin_where_the_others_end(folder):
+    with filled(folder, *range(12)) as journal:
+        for begin, following in pairwise(journal.begins):
+            assert [index for index in indices(journal.read(begin)) if index < following] == list(
+                range(begin, following)
+            )
 
 
 # Threads.

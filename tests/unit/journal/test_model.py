@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ocs.journal import Journal, read_journal, store, tail
+from ocs.journal import Journal, read_journal, segment, store, tail
 
 HEAD = 255
 
@@ -61,13 +61,15 @@ class Disk:
 class JournalMachine(RuleBasedStateMachine):
     """Appends are counted in a list; `synced` of them must be there whatever happens."""
 
-    @initialize(segment_bytes=st.sampled_from([60, 150, 1000]))
-    def begin(self, segment_bytes):
+    @initialize(segment_bytes=st.sampled_from([60, 150, 1000]), sharing=st.booleans())
+    def begin(self, segment_bytes, sharing):
+        self.sharing = sharing
         self.disk = Disk()
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(tail, "os", self.disk)
         self.patch.setattr(store, "os", self.disk)
         self.patch.setattr(tail, "_JOIN_BYTES", 100)
+        self.patch.setattr(segment, "_MARK_EVERY", 1)
         self.segment_bytes = segment_bytes
         self.folder = Path(tempfile.mkdtemp()) / "journal"
         self.appended = []
@@ -80,7 +82,7 @@ class JournalMachine(RuleBasedStateMachine):
 
     @rule(step=st.integers(0, 3), kind=st.integers(0, HEAD - 1), size=st.sampled_from([0, 1, 20, 90, 300]))
     def append(self, step, kind, size):
-        index = (self.journal.last_index or 0) + step
+        index = (self.journal.last_index or 0) + (step if self.sharing else max(1, step))
         body = b"%d " % len(self.appended) + bytes(size)
         self.journal.append(index, kind, body[:3], body[3:])
         self.appended.append((index, kind, body))
@@ -169,6 +171,8 @@ class JournalMachine(RuleBasedStateMachine):
         self.open()
         self.what_is_read_is_what_was_appended()
         end = self.found()[1] or self.written
+        if self.found()[1] and not self.sharing:
+            assert self.journal.last_index == self.appended[end - 1][0]
         del self.appended[end:]
         self.dropped = min(self.dropped, end)
         self.journal.sync()
