@@ -1,6 +1,7 @@
 """The aggregator agent: records every feed of the observatory to housekeeping files."""
 
 import argparse
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -22,6 +23,9 @@ __all__ = ["AggregatorAgent", "main", "make_parser"]
 
 TURN = 0.25
 """Seconds between two turns of the recording thread: events are typed in batches, and nothing lags."""
+
+_ROUND_TRIP = 1.0
+"""Seconds that events which the router has sent already get to arrive when the recording is stopped."""
 
 _DISK_EVERY = 1.0
 """Seconds between two attempts to open the journal."""
@@ -55,6 +59,7 @@ class AggregatorAgent:
         self._root = args.address_root
         self._clock = clock
         self._stopped_by_user = False
+        self._arrived = threading.Event()
         agent.subscribe_on_start(self.reception.take, f"{args.address_root}..feeds.", options={"match": "wildcard"})
         agent.on("join", lambda *_: self.reception.link_up())
         agent.on("leave", lambda *_: self.reception.link_down())
@@ -115,6 +120,7 @@ class AggregatorAgent:
         params = params or {}
         data_dir = params.get("data_dir") or self.data_dir
         self._stopped_by_user = False
+        self._arrived.clear()
         self.inbox.open()
         try:
             ledger = self._open_ledger(session, data_dir)
@@ -140,6 +146,8 @@ class AggregatorAgent:
                 if once:
                     break
                 self.inbox.wait(TURN)
+            if not once:
+                self._arrived.wait(_ROUND_TRIP)
         finally:
             self.inbox.close()
             self.agent.call_in_reactor(lambda: self.reception.stop(leave=self._stopped_by_user))
@@ -178,6 +186,7 @@ class AggregatorAgent:
         self, session: ocs_agent.OpSession, time_per_file: float, data_dir: str, ledger: "Ledger"
     ) -> "Aggregator":
         from ocs.agents.aggregator.aggregator import Aggregator  # noqa: PLC0415 - so3g is slow to load, not everywhere
+        from ocs.hk.index_writer import IndexWriter  # noqa: PLC0415 - the same
 
         return Aggregator(
             self.inbox,
@@ -189,6 +198,7 @@ class AggregatorAgent:
             ledger=ledger,
             safe=lambda news: self.agent.call_in_reactor(self.reception.safe, news),
             notebook=self.notebook,
+            index=IndexWriter(lambda line: self.log.warn("{line}", line=line)),
             more=lambda: {"messages": self.reception.encoded(), "notes": self.notebook.encoded()},
         )
 
@@ -196,6 +206,7 @@ class AggregatorAgent:
         """Have `record` write what it holds and end."""
         # What comes while a person has stopped the recording is not wanted; while the agent is away, it is.
         self._stopped_by_user = not self.agent.operations.ending
+        self.reception.when_arrived(self._arrived.set)
         session.set_status("stopping")
         self.inbox.call()
         return True, "Writing what is held."

@@ -20,6 +20,7 @@ from ocs.agents.aggregator.provider import Provider
 from ocs.agents.aggregator.schema import FeedSchema
 from ocs.agents.aggregator.tally import Log, Tally
 from ocs.agents.aggregator.writer import EncodedFrame, G3FileRotator, PlacedFrame
+from ocs.hk.index_writer import IndexWriter
 
 __all__ = ["MAX_BUFFERED_BYTES", "MAX_PROVIDERS", "Aggregator"]
 
@@ -55,6 +56,7 @@ class Aggregator:
         ledger: the journal; without one, what is not in a file yet is lost when the process dies.
         safe: called with what has come to the journal's disk: stream → next number.
         notebook: where what was refused or repaired is noted.
+        index: kept beside the files, for those who read them.
         more: returns what else is to be shown as ``session.data``.
 
     Attributes:
@@ -78,6 +80,7 @@ class Aggregator:
         ledger: Ledger | None = None,
         safe: Callable[[dict[tuple[str, str], int]], None] = lambda news: None,  # noqa: ARG005 - nobody asks
         notebook: Notebook | None = None,
+        index: IndexWriter | None = None,
         more: Callable[[], dict[str, Any]] = dict,
     ) -> None:
         self.log: Log = log or Logger("ocs.aggregator")
@@ -88,6 +91,9 @@ class Aggregator:
         self.write_status = True
         self.tally = Tally(self.log, clock)
         self._clock = clock
+        self._ledger = ledger
+        self._safe = safe
+        self._index = index
         self._schemas: OrderedDict[str, FeedSchema] = OrderedDict()
         self._next_report = 0.0
         self._trouble = ""
@@ -98,10 +104,9 @@ class Aggregator:
             clock=clock,
             report=lambda fault: self.tally.count("disk", fault),
             announce=ledger.announce if ledger else _unannounced,
+            written=self._enter,
             journalled=ledger is not None,
         )
-        self._ledger = ledger
-        self._safe = safe
         self._notebook = notebook
         self._more = more
         self._next_notes = clock() + _NOTES_INTERVAL
@@ -135,6 +140,10 @@ class Aggregator:
             self._note_refusals()
         if self._clock() >= self._next_report or self.trouble != self._trouble:
             self._tell()
+
+    def _enter(self, placed: PlacedFrame) -> None:
+        if self._index:
+            self._index.add_frame(placed.path, placed.offset, placed.frame.content)
 
     def _note_refusals(self) -> None:
         """Note what has been dropped since the last time, feed by feed."""
@@ -333,6 +342,8 @@ class Aggregator:
         self._note_refusals()
         self._put_frames(write_all=True)
         self.writer.close_file()
+        if self._index:
+            self._index.close()
         if self._ledger:
             self._close(self._ledger, forget=forget)
         self._tell()
@@ -349,6 +360,8 @@ class Aggregator:
     def _tell(self) -> None:
         """Bring the operation's session up to date; say once when trouble with the disk begins, and when it ends."""
         self._next_report = self._clock() + _REPORT_INTERVAL
+        if self._index:
+            self._index.flush()
         before, self._trouble = self._trouble, self.trouble
         if bool(before) != bool(self._trouble):
             self._say(f"{self._trouble}; the data waits in memory" if self._trouble else "the disk takes data again")

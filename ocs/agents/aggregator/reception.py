@@ -4,7 +4,7 @@
 """
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import msgpack
@@ -112,6 +112,14 @@ class Reception:
         """Our own link is down."""
         if self.streams is not None:
             self.streams.link_down()
+
+    def when_arrived(self, function: Callable[[], Any]) -> None:
+        """Have a function called once all that the router has sent by now is here; at once if the link is down."""
+        if not self._agent.realm_joined:
+            function()
+            return
+        # What the router sends comes in order: the answer to any question comes behind it.
+        self._agent.call("wamp.session.count").addBoth(lambda _: function())
 
     def safe(self, news: Mapping[Key, int]) -> None:
         """Note what is on our disk: the agents will be told."""
