@@ -180,7 +180,7 @@ async def test_files_follow_each_other_without_a_gap(router, start, folder):
 
 @ensureDeferred
 async def test_it_records_again_after_the_router_was_killed(own_router, make_site, start, folder):
-    agent = start(site=make_site(own_router, "own"))
+    agent = start("--crossbar-timeout", "60", site=make_site(own_router, "own"))
     async with wamp_session(own_router) as session:
         await heard(session, agent)
         await send(session, message([1.0], a=[1]))
