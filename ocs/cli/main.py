@@ -22,6 +22,7 @@ class _Command(NamedTuple):
 COMMANDS = {
     "up": _Command("ocs.cli.up", "run a whole site on this machine: router, agents, and a live picture"),
     "doctor": _Command("ocs.cli.doctor", "look for what is wrong with this machine or its site, and say what to do"),
+    "data": _Command("ocs.cli.data", "look into what has been recorded: list, gaps, tables, CSV, plots"),
     "version": _Command("ocs.cli.main", "print the version"),
 }
 
