@@ -51,10 +51,10 @@ class CrashingDisk:
 
     def release(self) -> None:
         """Close what is open below the folder."""
-        for fd in os.listdir("/proc/self/fd"):
+        for link in list(Path("/proc/self/fd").iterdir()):
             with contextlib.suppress(OSError):
-                if os.readlink(f"/proc/self/fd/{fd}").startswith(self.folder):
-                    os.close(int(fd))
+                if str(link.readlink()).startswith(self.folder):
+                    os.close(int(link.name))
 
     def _counted(self, name: str) -> Any:
         def call(*args: Any, **keywords: Any) -> Any:
@@ -65,7 +65,7 @@ class CrashingDisk:
         return call
 
     def _path(self, fd: int) -> str:
-        return os.readlink(f"/proc/self/fd/{fd}")
+        return str(Path(f"/proc/self/fd/{fd}").readlink())
 
     def _tick(self, path: str) -> None:
         if not path.startswith(self.folder):
@@ -119,8 +119,8 @@ class CrashingDisk:
         path = self._path(fd)
         self._tick(path)
         self._true["fsync"](fd)
-        if os.path.isdir(path):
-            self._named.update(entry.path for entry in os.scandir(path))
+        if Path(path).is_dir():
+            self._named.update(map(str, Path(path).iterdir()))
         else:
             self._synced[os.fstat(fd).st_ino] = os.fstat(fd).st_size
 

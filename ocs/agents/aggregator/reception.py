@@ -131,7 +131,7 @@ class Reception:
         if streams is None or not self._agent.realm_joined:
             return
         self.note(streams.tick(time.time()))
-        for request in streams.requests(time.monotonic(), room=self._inbox.room):
+        for request in streams.requests(self._agent.reactor.seconds(), room=self._inbox.room):
             self._ask(streams, request)
         for agent, why in streams.troubles():
             self._agent.log.warn("{agent} cannot be asked for what is missing: {why}", agent=agent, why=why)
