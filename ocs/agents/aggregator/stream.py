@@ -1,6 +1,7 @@
 """One stream, the numbered messages of one run of an agent: which is wanted next, and what has become of the others."""
 
 from collections.abc import Iterator, Sequence
+from math import inf
 from typing import Final, NamedTuple
 
 from ocs.agents.aggregator.replies import Batch, Gone
@@ -55,7 +56,21 @@ class Stream:
         wanted: the first number that is wanted whenever it was published.
     """
 
-    __slots__ = ("asked", "key", "next", "recent", "safe", "struck", "stuck", "told", "top", "turn", "wanted")
+    __slots__ = (
+        "asked",
+        "failures",
+        "key",
+        "next",
+        "not_before",
+        "recent",
+        "safe",
+        "struck",
+        "stuck",
+        "told",
+        "top",
+        "turn",
+        "wanted",
+    )
 
     def __init__(self, key: Key, start: int, wanted: int) -> None:
         self.key = key
@@ -75,8 +90,17 @@ class Stream:
         """When (s) the agent, in another run now, first had no more of this one, and `top` at that time."""
         self.stuck: float | None = None
         """Since when (s) the agent does not give what is asked for."""
+        self.failures = 0
+        """Fetches that failed, one after the other."""
+        self.not_before = -inf
+        """When (s) it may be fetched from again."""
         self.turn = 0
         """When it was last fetched from, counted in fetches."""
+
+    def start_anew(self) -> None:
+        """Forget how long something has been going on, and how often it has failed."""
+        self.failures, self.not_before = 0, -inf
+        self.struck = self.stuck = None
 
     @property
     def behind(self) -> bool:
@@ -173,7 +197,7 @@ class Stream:
         """
         lost = list(self._losses(self.top + 1, gone, since, why))
         self.next = max(self.next, self.top + 1)
-        self.struck = self.stuck = None
+        self.start_anew()
         return lost
 
     def correct(self, given: int) -> None:
