@@ -147,7 +147,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         OCSError: something cannot be read, or is not as it should be.
     """
-    # What it takes to read an archive is loaded only now: help should come at once. Where it is missing, ocs.hk says so.
+    # What reads archives is loaded only now: help should come at once. Where a library is missing, ocs.hk says so.
     importlib.import_module("ocs.hk")
     commands = importlib.import_module("ocs.cli.data_commands")
     return int(getattr(commands, f"{args.data_command}_")(args))
