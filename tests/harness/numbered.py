@@ -10,6 +10,7 @@ from ocs.agents.aggregator.streams import Fetched, Lost, Streams
 
 ROOT = "observatory"
 BATCH = 3  # messages in an answer
+LISTED = 2  # losses of a run that an agent lists
 KEPT = 12  # messages that an agent keeps, before it gives up the oldest
 
 
@@ -58,6 +59,16 @@ class Publisher:
                 last[5]["feed"] += 10
             else:
                 self.lost.append([run, number, number + 1, when, when, {"feed": 10}])
+                self.merge(run)
+
+    def merge(self, run):
+        """Have few entries of a run; one may then span numbers that are not lost."""
+        entries = [entry for entry in self.lost if entry[0] == run]
+        if len(entries) > LISTED:
+            first, second = entries[:2]
+            self.lost.remove(second)
+            first[2], first[4] = second[2], second[4]
+            first[5]["feed"] += second[5]["feed"]
 
     def flush(self):
         """Hand what waits to the connection."""
@@ -117,17 +128,16 @@ class Publisher:
             have.update({run: max(number, have.get(run, 1)) for run, number in body["have"].items()})
             self.drop_known()
             self.drop_known_losses()
-            return {
-                "session_id": self.run,
-                "runs": self.offers(),
-                "lost": [[*entry[:5], dict(entry[5])] for entry in self.lost],
-            }
+            return {"session_id": self.run, "runs": self.offers(), "lost": self.losses(body["have"])}
         run, start = body["run"], body["from"]
         if run not in self.kept:
             return {"run": run, "messages": [], "next": start, "unknown": True}
         rest = [[n, *m] for n, m in sorted(self.kept[run].items()) if n >= start and m[0] >= body["since"]]
         end = rest[BATCH][0] if len(rest) > BATCH else max(self.end(run), start)
         return {"run": run, "messages": rest[:BATCH], "next": end}
+
+    def losses(self, have):
+        return [[*entry[:5], dict(entry[5])] for entry in self.lost if entry[2] > have.get(entry[0], 0)]
 
     def offers(self):
         return {run: [min(messages, default=self.end(run)), self.end(run)] for run, messages in self.kept.items()}
