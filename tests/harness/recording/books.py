@@ -259,6 +259,8 @@ class Books:
         names = ("accepted", "missing", "excused", "duplicated", "disordered", "wrong", "foreign")
         lines = [f"{self.archive}: " + ", ".join(f"{self.total(name)} {name}" for name in names)]
         for account in self.accounts:
+            if account.balanced and account.excused:
+                lines.append(f"  {account.feed}: {account.excused} excused of {account.accepted}")
             if not account.balanced:
                 lines.append(f"  {account.feed}: " + ", ".join(f"{getattr(account, name)} {name}" for name in names))
                 lines += [

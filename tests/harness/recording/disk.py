@@ -100,8 +100,13 @@ class SmallDisk:
         self._ballast.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Unmount it, with all that is on it."""
-        subprocess.run(["umount", "-l", str(self.folder)], capture_output=True, check=False)
+        """Unmount it; what was on it stays in the folder."""
+        self.free()
+        with tempfile.TemporaryDirectory(dir=self.folder.parent) as place:
+            kept = Path(place) / "kept"
+            shutil.copytree(self.folder, kept)
+            subprocess.run(["umount", "-l", str(self.folder)], capture_output=True, check=False)
+            shutil.copytree(kept, self.folder, dirs_exist_ok=True)
 
 
 def mounts_permitted() -> bool:
