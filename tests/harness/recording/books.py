@@ -169,6 +169,7 @@ class Account:
     wrong: int = 0
     foreign: int = 0
     gaps: list[Gap] = field(default_factory=list)
+    excused_seconds: float = 0.0
 
     @property
     def balanced(self) -> bool:
@@ -196,6 +197,7 @@ def account_for(feed: str, ledger: Ledger, chunks: list[Chunk], excuses: Iterabl
         wrong=sum(chunk.wrong for chunk in chunks) + _mistimed(ledger, numbers, ticks),
         foreign=len(np.setdiff1d(found, ledger.tried)),
         gaps=_gaps(lost[~excused], lost_at[~excused]),
+        excused_seconds=_longest(_gaps(lost[excused], lost_at[excused])),
     )
 
 
@@ -227,6 +229,10 @@ def _gaps(lost: np.ndarray, times: np.ndarray) -> list[Gap]:
     ]
 
 
+def _longest(gaps: list[Gap]) -> float:
+    return max((gap.until - gap.since for gap in gaps), default=0.0)
+
+
 @dataclass
 class Books:
     """The balance of all feeds in one archive."""
@@ -246,13 +252,19 @@ class Books:
     @property
     def lost_seconds(self) -> float:
         """The longest stretch of time that is missing of any feed, in seconds."""
-        return max((gap.until - gap.since for account in self.accounts for gap in account.gaps), default=0.0)
+        return max((_longest(account.gaps) for account in self.accounts), default=0.0)
+
+    @property
+    def excused_seconds(self) -> float:
+        """The same of what may be missing."""
+        return max((account.excused_seconds for account in self.accounts), default=0.0)
 
     def as_json(self) -> dict:
         names = ("accepted", "recorded", "missing", "excused", "duplicated", "disordered", "wrong", "foreign")
         totals = {name: self.total(name) for name in names}
         bad = [asdict(account) for account in self.accounts if not account.balanced]
-        return {"archive": self.archive, **totals, "torn": self.torn, "lost_seconds": self.lost_seconds, "feeds": bad}
+        seconds = {"lost_seconds": self.lost_seconds, "excused_seconds": self.excused_seconds}
+        return {"archive": self.archive, **totals, **seconds, "torn": self.torn, "feeds": bad}
 
     def report(self) -> str:
         """Say in a few lines what is in order and what is not."""

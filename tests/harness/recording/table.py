@@ -79,7 +79,8 @@ def _cells(result: dict[str, Any] | None) -> list[str]:
     lost = max(books["lost_seconds"] for books in result["books"])
     missing = f"{sums['missing']:,} ({lost:.1f} s)" if sums["missing"] else "0"
     if sums["excused"]:
-        missing += f", {sums['excused']:,} allowed"
+        seconds = max(books["excused_seconds"] for books in result["books"])
+        missing += f", {sums['excused']:,} allowed ({seconds:.1f} s)"
     if sums["torn"]:
         missing += f", {sums['torn']} torn"
     return [missing, f"{sums['duplicated']:,}"]
