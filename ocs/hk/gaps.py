@@ -147,7 +147,21 @@ def gaps_in(
         read_tables(files, tables, start, stop, progress)
         times = [table.times for table in tables]
         found += find_gaps(address, times, notes, start=start, stop=stop, longer_than=longer_than)
+    if feeds is None:
+        found += [gap for gap in _unplaced(notes, known) if _touches(gap, start, stop)]
     return found
+
+
+def _unplaced(notes: Iterable[Note], feeds: Sequence[str]) -> list[Gap]:
+    """Return what the notes say was lost of no feed that the archive has."""
+    placed = {*feeds, *map(agent_of, feeds)}
+    subjects = {note.subject for note in notes if note.kind == LOST} - placed
+    return [gap for subject in sorted(subjects) for gap in lost_by_notes(subject, notes)]
+
+
+def agent_of(feed: str) -> str:
+    """Return the address of the agent that publishes a feed."""
+    return feed.partition(".feeds.")[0]
 
 
 def _blocks_of(
@@ -200,7 +214,7 @@ def find_gaps(
     least = max(longer_than or 0.0, _SPACINGS * usual_spacing(blocks))
     lost = [gap for gap in lost_by_notes(feed, noted) if _touches(gap, start, stop)]
     empty = without(stretches(np.concatenate([*blocks, np.zeros(0)]), least, start, stop), _known_spans(lost))
-    off = off_spans(feed.partition(".feeds.")[0], noted)
+    off = off_spans(agent_of(feed), noted)
     unlike = [(AGENT_OFF, common(empty, off)), (NO_DATA, without(empty, off))]
     found = [Gap(feed, *span, kind) for kind, spans in unlike for span in spans if span[1] - span[0] > least]
     return sorted([*lost, *found], key=lambda gap: (_known(gap.since, gap.until), gap.kind))
@@ -233,8 +247,11 @@ def stretches(times: Times, least: float, start: float | None, stop: float | Non
 
 
 def lost_by_notes(feed: str, notes: Iterable[Note]) -> list[Gap]:
-    """Return what the notes say of samples of a feed that were lost; two recorders may say the same."""
-    told = (note for note in notes if note.kind == LOST and note.subject == feed)
+    """Return what the notes say was lost of a feed, or of its agent, which may not know of which feed.
+
+    Two recorders may say the same, which then counts once.
+    """
+    told = (note for note in notes if note.kind == LOST and note.subject in (feed, agent_of(feed)))
     return list(dict.fromkeys(Gap(feed, one.since, one.until, LOST, one.samples, one.detail) for one in told))
 
 

@@ -108,6 +108,21 @@ def test_a_loss_at_an_unknown_time_is_told():
     assert other == Gap(FEED, 10, 30, "no data")
 
 
+def test_what_an_agent_lost_without_knowing_of_which_feed_is_told_of_each():
+    (gap,) = find_gaps(FEED, [steady((0, 40))], [note("lost", AGENT, 31, 3, 4, 0, "5 messages")])
+    assert gap == Gap(FEED, 3, 4, "lost", 0, "5 messages")
+
+
+def test_what_was_lost_of_feeds_that_have_no_samples_is_told_too(tmp_path):
+    fields = {"kind": ["lost"], "subject": ["o.b.feeds.c"], "since": [1.0], "until": [2.0]}
+    file = G3File(tmp_path / "1.g3").block([START], "t", FEED, x=[1.0])
+    file.block([START], "notes", "o.aggregator.feeds.notes", samples=[7], detail=["all of it"], **fields)
+
+    assert gaps(tmp_path) == [Gap("o.b.feeds.c", 1.0, 2.0, "lost", 7, "all of it")]
+    assert gaps(tmp_path, FEED) == []
+    assert gaps(tmp_path, start=3.0, stop=START) == [Gap(FEED, 3.0, START, "no data")]
+
+
 def test_two_recorders_that_note_the_same_count_once():
     notes = [note("lost", FEED, noted, 11, 29, 19) for noted in (31, 32)]
     notes += [note("off", AGENT, 50), note("off", AGENT, 51), note("on", AGENT, 60), note("on", AGENT, 61)]
