@@ -44,10 +44,10 @@ _EVENT_FIELDS = 4
 _LONGEST_REST = 0.02
 """How long a stream of events for somebody who keeps them is left alone (s)."""
 
-_OFTEN = 0.1
+_OFTEN = 0.04
 """Seconds between two such events that make it a stream."""
 
-_LITTLE, _MUCH = 8 << 10, 32 << 10
+_LITTLE, _MUCH = 12 << 10, 48 << 10
 """Bytes found in the socket after a rest that make the next one longer, or shorter."""
 
 _SPECIAL_EVENTS = {"enc_algo", "x_acknowledged_delivery"}
