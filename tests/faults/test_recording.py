@@ -4,6 +4,8 @@ Each fault has an observatory of real processes to itself; several run at the sa
 docs/developer/recording-faults.md.
 """
 
+import os
+
 import pytest
 
 from tests.harness.recording.faults import FAULTS
@@ -27,7 +29,6 @@ def results(request, tmp_path_factory):
     asked = [item.callspec.params["run"] for item in request.session.items if item.path == request.path]
     if any(run.publishers for run in asked):
         request.getfixturevalue("published_python")
-    # CI may have to do without mounts, and is to have everything else.
     done = do_all(dict.fromkeys(asked), tmp_path_factory.mktemp("recording"), parallel=AT_ONCE)
     return {result.run: result for result in done}
 
@@ -36,7 +37,7 @@ def results(request, tmp_path_factory):
 def result(results, run):
     result = results[run]
     if result.skipped:
-        pytest.skip(result.skipped)
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(result.skipped)
     print(result.report())  # pytest shows it if the test fails
     assert not result.trouble, result.report()
     return result

@@ -109,6 +109,7 @@ class SmallDisk:
             shutil.copytree(kept, self.folder, dirs_exist_ok=True)
 
 
+@functools.cache
 def mounts_permitted() -> bool:
     """Whether small disks can be made here."""
     with tempfile.TemporaryDirectory() as folder:

@@ -134,11 +134,15 @@ def thaw_recorder(world: Observatory) -> None:
 def fill_disks(world: Observatory) -> None:
     for disk in world.disks:
         disk.fill()
+    if not world.disks:
+        world.shims[0].set(refuse=NO_SPACE)
 
 
 def free_disks(world: Observatory) -> None:
     for disk in world.disks:
         disk.free()
+    if not world.disks:
+        heal_disk(world)
 
 
 def read_only(world: Observatory) -> None:

@@ -19,7 +19,7 @@ from tests.harness.peers import PUBLISHED_OCS, peer_python
 from tests.harness.proxy import TcpProxy
 from tests.harness.recording import publisher
 from tests.harness.recording.books import Archive, Books, Excuse, balance, has_ended
-from tests.harness.recording.disk import Shim, SmallDisk
+from tests.harness.recording.disk import Shim, SmallDisk, mounts_permitted
 from tests.harness.site import Site
 
 SCRIPT = Path(publisher.__file__)
@@ -185,7 +185,7 @@ class Observatory:
         publishers: the side of each publisher; None: two of `side`.
         recorders: how many aggregators.
         with_shim: whether disks can be made slow or read-only, and lose their power.
-        with_small_disk: whether the recorders' disks can be filled.
+        with_small_disk: whether the recorders' disks can be filled; where mounts are not permitted, a shim does it.
         seed: of whatever is left to chance.
         source: a folder with the package `ocs` that is to be ours; None: the one that is installed.
         options: what differs from `OPTIONS`.
@@ -223,7 +223,8 @@ class Observatory:
         self._open = contextlib.ExitStack()
         self._recorder_count, self._publisher_sides = recorders, publishers or [side, side]
         self._source = source
-        self._with_shim, self._with_small_disk = with_shim, with_small_disk
+        self._with_small_disk = with_small_disk and mounts_permitted()
+        self._with_shim = with_shim or (with_small_disk and not self._with_small_disk)
 
     def __enter__(self) -> Self:
         try:
