@@ -4,7 +4,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeVar
 
@@ -14,6 +14,7 @@ from ocs.hk.index import (
     FINGERPRINT_BYTES,
     FileSummary,
     FrameEntry,
+    IndexedFrames,
     IndexLines,
     StaleIndexError,
     fingerprint,
@@ -134,32 +135,35 @@ class IndexedFile:
         except OSError as error:
             raise file_error(path, error) from error
 
-    def entries(self) -> list[FrameEntry]:
+    def entries(self, addresses: Collection[str] | None = None) -> list[FrameEntry]:
         """Return the file's frames.
+
+        Args:
+            addresses: data frames of other feeds than these may be missing. None: all frames are wanted.
 
         Raises:
             RecordingError: the file cannot be read any more.
         """
-        if self._entries is None:
-            # The summary had no need of them.
-            self._entries = _stored_entries(self.path) or []
-            if not self._entries or _end(self._entries) < self.summary.covered:
-                self._entries = IndexedFile.open(self.path, rebuild=True).entries()
-        return self._entries
+        if self._entries is not None:
+            return self._entries
+        # The summary had no need of them.
+        stored = _stored_frames(self.path, addresses)
+        if stored.covered < self.summary.covered:
+            self._entries = IndexedFile.open(self.path, rebuild=True).entries()
+            return self._entries
+        if addresses is None:
+            self._entries = stored.entries
+        return stored.entries
 
 
-def _end(entries: list[FrameEntry]) -> int:
-    return entries[-1].offset + entries[-1].length if entries else 0
-
-
-def _stored_entries(path: Path) -> list[FrameEntry] | None:
+def _stored_frames(path: Path, addresses: Collection[str] | None = None) -> IndexedFrames:
     try:
         with path.open("rb") as file:
             beginning = file.read(FINGERPRINT_BYTES)
         with index_path(path).open("rb") as lines:
-            return parse_lines(lines, path.name, beginning)
+            return parse_lines(lines, path.name, beginning, addresses)
     except (OSError, StaleIndexError):
-        return None
+        return IndexedFrames([], 0)
 
 
 def _summed_up(entries: Iterable[FrameEntry]) -> FileSummary:
@@ -212,8 +216,8 @@ class _Opening:
         return IndexedFile(self._path, summary, entries, damage)
 
     def _stored_entries(self) -> list[FrameEntry]:
-        entries = _stored_entries(self._path) or []
-        return entries if _end(entries) <= self._size else []
+        stored = _stored_frames(self._path)
+        return stored.entries if stored.covered <= self._size else []
 
     def _stored_summary(self) -> FileSummary | None:
         """Return the summary from the index, if it has one that fits."""

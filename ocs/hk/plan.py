@@ -80,12 +80,12 @@ def block_refs(
     """
     found: dict[Hashable, list[BlockRef]] = defaultdict(list)
     for file in archive:
-        if not any(
-            overlapping(one, start, stop) and choose(one.address, one) is not None for one in file.summary.series
-        ):
+        series = [one for one in file.summary.series if overlapping(one, start, stop)]
+        addresses = {one.address for one in series if choose(one.address, one) is not None}
+        if not addresses:
             continue
         path = str(file.path)
-        for entry in file.entries():
+        for entry in file.entries(addresses):
             for position, block in enumerate(entry.info.blocks):
                 if overlapping(block, start, stop) and (key := choose(entry.info.address, block)) is not None:
                     place = path, entry.offset, position

@@ -40,7 +40,17 @@ def lines_of(entries, name="1.g3"):
 @given(infos)
 def test_what_is_written_is_read(some):
     entries = list(entries_of(some))
-    assert parse_lines(lines_of(entries), "1.g3", BEGINNING) == entries
+    size = entries[-1].offset + entries[-1].length
+    assert parse_lines(lines_of(entries), "1.g3", BEGINNING) == (entries, size)
+
+
+@given(infos, st.sets(names))
+def test_the_frames_of_some_feeds_can_be_read_alone(some, addresses):
+    entries = list(entries_of(some))
+    found = parse_lines(lines_of(entries), "1.g3", BEGINNING, addresses)
+
+    assert found.covered == entries[-1].offset + entries[-1].length
+    assert found.entries == [entry for entry in entries if entry.info.kind != "data" or entry.info.address in addresses]
 
 
 @given(infos, st.data())
@@ -48,9 +58,12 @@ def test_a_torn_index_has_the_frames_before_the_tear(some, data):
     entries = list(entries_of(some))
     whole = b"".join(lines_of(entries))
     cut = data.draw(st.integers(len(lines_of(entries)[0]), len(whole)))
-    found = parse_lines(whole[:cut].splitlines(keepends=True), "1.g3", BEGINNING)
+    lines = whole[:cut].splitlines(keepends=True)
+    found, covered = parse_lines(lines, "1.g3", BEGINNING)
 
     assert found == entries[: len(found)]
+    assert covered == sum(entry.length for entry in found)
+    assert parse_lines(lines, "1.g3", BEGINNING, ["a"]).covered == covered
     assert len(found) >= whole[:cut].count(b"\n") - 2
 
 
@@ -124,8 +137,8 @@ def test_frames_told_twice_count_once_and_a_hole_ends_the_index():
     entries = list(entries_of([FrameInfo("session"), FrameInfo("status"), FrameInfo("status"), FrameInfo("status")]))
     head, first, second, third, fourth, last = lines_of(entries)
 
-    assert parse_lines([head, first, second, last, first, second, third], "1.g3", BEGINNING) == entries[:3]
-    assert parse_lines([head, first, second, fourth], "1.g3", BEGINNING) == entries[:2]
+    assert parse_lines([head, first, second, last, first, second, third], "1.g3", BEGINNING).entries == entries[:3]
+    assert parse_lines([head, first, second, fourth], "1.g3", BEGINNING).entries == entries[:2]
 
 
 @pytest.mark.parametrize(
