@@ -22,7 +22,7 @@ try:
 except ImportError as error:
     raise RecordingError(f"plots need matplotlib ({error}): pip install 'ocs[plot]'") from error
 
-__all__ = ["draw", "envelope"]
+__all__ = ["broken", "draw", "envelope"]
 
 _WIDTH: Final = 11.0
 _PANEL_HEIGHT: Final = 2.9
@@ -93,7 +93,7 @@ def _draw_feed(panel: Any, feed: str, fields: Mapping[str, FieldData], gaps: Seq
     labels = short_names(list(fields))
     for number, (label, field) in enumerate(zip(labels, fields.values(), strict=True)):
         times, values = envelope(field.times, field.values.astype(np.float64), _BINS)
-        times, values = _broken(times, values, breaks)
+        times, values = broken(times, values, breaks)
         style = {"drawstyle": "steps-post"} if field.values.dtype.kind == "b" else {}
         marker = "." if len(times) <= 2 + len(breaks) else None
         colour = _COLOURS[number % len(_COLOURS)]
@@ -174,7 +174,7 @@ def envelope(times: Times, values: Times, bins: int) -> tuple[Times, Times]:
     return times[kept], values[kept]
 
 
-def _broken(times: Times, values: Times, breaks: Times) -> tuple[Times, Times]:
+def broken(times: Times, values: Times, breaks: Times) -> tuple[Times, Times]:
     """Interrupt a line after the moments where gaps begin."""
     places = np.searchsorted(times, breaks, side="right")
     inner = (places > 0) & (places < len(times))

@@ -41,7 +41,7 @@ class IndexWriter:
             length: the frame's bytes.
             info: what is in it, see `ocs.hk.describe`.
         """
-        self._turn_to(path, length)
+        self._turn_to(path, offset, length)
         if self._lines is None:
             return
         if offset != self._lines.summary.covered:
@@ -64,16 +64,18 @@ class IndexWriter:
         try:
             info = describe(content)
         except ValueError as error:
-            self._turn_to(path, len(content))
+            self._turn_to(path, offset, len(content))
             self._give_up(str(error))
         else:
             self.add(path, offset, len(content), info)
 
-    def _turn_to(self, path: str, length: int) -> None:
-        """Begin another index if the frame, of this length, is in another file than the last one."""
-        if str(self._path) == path:
+    def _turn_to(self, path: str, offset: int, length: int) -> None:
+        """Begin another index if a frame, of this length, is in another file than the last one, or begins one anew."""
+        if str(self._path) == path and offset:
             return
-        self.close()
+        if str(self._path) != path:
+            self.close()
+        self._clear()
         self._path = Path(path)
         self._lines = IndexLines(self._path.name)
         self._first_frame = length
@@ -87,6 +89,9 @@ class IndexWriter:
             self._write(self._path, b"".join(self._waiting))
         except OSError as error:
             self._give_up(error.strerror or str(error))
+        self._clear()
+
+    def _clear(self) -> None:
         self._waiting.clear()
         self._waiting_bytes = 0
 
@@ -109,8 +114,7 @@ class IndexWriter:
         if self._lines is None:
             return
         self._lines = None
-        self._waiting.clear()
-        self._waiting_bytes = 0
+        self._clear()
         if self._path is not None:
             self._report(f"the index of {self._path} is given up ({why}); who reads the archive makes it anew")
             with contextlib.suppress(OSError):

@@ -10,8 +10,10 @@ from collections import Counter, defaultdict
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from ocs.hk import load
 from tests.harness.archive import files_of, frames_of, scanned
 from tests.harness.peers import SIDES
 
@@ -193,6 +195,28 @@ def test_so3g_scans_both_to_the_same_fields(recorded):
 
     assert mine.keys() == other.keys()
     assert {"observatory.lab-ours.feeds.slow.f_1", "observatory.lab-published.feeds.quick.big"} <= mine.keys()
+
+
+@pytest.mark.parametrize("recorder", SIDES)
+def test_our_reader_gives_the_arrays_that_so3g_gives(recorded, recorder):
+    folder = recorded[0][recorder]
+    archive = opened_by_so3g(folder)
+    names = [name for name in archive.get_fields()[0] if not name.rpartition(".")[0].endswith(".feeds.notes")]
+    data = load(folder)
+
+    assert set(names) <= set(data)
+    for name, (times, values) in zip(names, archive.simple(names, short_match=False), strict=True):
+        np.testing.assert_array_equal(data[name].times, times, strict=True)
+        np.testing.assert_array_equal(data[name].values, values, strict=True)
+
+
+def opened_by_so3g(folder):
+    from so3g.hk import HKArchiveScanner
+
+    scanner = HKArchiveScanner()
+    for path in files_of(folder):
+        scanner.process_file(str(path))
+    return scanner.finalize()
 
 
 @pytest.mark.parametrize("publisher", SIDES)

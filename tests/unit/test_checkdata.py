@@ -6,6 +6,7 @@ from ocs.agents.aggregator.drivers import Aggregator
 from ocs.agents.aggregator.inbox import Inbox
 from ocs.cli import checkdata
 from tests.harness.archive import Clock, Lines, event
+from tests.harness.g3_files import G3File
 
 NOW = 1_790_000_000.0
 
@@ -76,9 +77,10 @@ def test_an_archive_without_samples_is_a_failure(archive, capsys):
     assert checkdata.main([str(archive)]) == 1
 
 
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [(0.04, "0.0 s"), (59.9, "59.9 s"), (60, "1.0 min"), (5400, "1.5 h"), (-90, "-1.5 min"), (864000, "10.0 d")],
-)
-def test_a_time_span_is_said_in_a_unit_that_fits(seconds, said):
-    assert checkdata.duration(seconds) == said
+def test_names_and_values_are_no_commands_to_the_terminal(tmp_path, capsys):
+    G3File(tmp_path / "1.g3").block([NOW], address="o.a\x1b[2J.feeds.b", x=["\x1b]0;\a\n"])
+    checkdata.main(["-v", str(tmp_path)])
+    shown = capsys.readouterr().out
+
+    assert "\x1b" not in shown
+    assert "a\\x1b[2J" in shown

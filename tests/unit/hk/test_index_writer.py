@@ -86,7 +86,7 @@ def test_a_folder_that_cannot_be_written_to_is_told_once_and_fails_nobody(tmp_pa
     file = recorded(tmp_path / "1.g3")
     feed(writer, file)
     writer.flush()
-    feed(writer, file)
+    writer.add_frame(str(file.path), file.path.stat().st_size, file.places[-1][1])
     writer.flush()
     writer.close()
 
@@ -104,6 +104,18 @@ def test_the_next_file_is_tried_again(tmp_path, writer):
     writer.close()
 
     assert index_path(second.path).exists()
+
+
+def test_a_file_that_is_begun_again_has_its_index_begun_again(tmp_path, writer, told):
+    """Its first frames could not be written, so it was deleted, and made once more."""
+    file = recorded(tmp_path / "1.g3")
+    offset, content = file.places[0]
+    writer.add_frame(str(file.path), offset, content)
+    feed(writer, file)
+    writer.close()
+
+    assert told == []
+    assert IndexedFile.open(file.path).summary.frames == len(file.places)
 
 
 def test_an_old_index_of_the_name_is_written_over(tmp_path, writer):
