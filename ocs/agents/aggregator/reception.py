@@ -41,6 +41,7 @@ class Reception:
 
     Attributes:
         streams: what is known of the streams, None while nothing is being recorded.
+        take: the handler of events: takes one as it came from the wire, if it is of use. Never waits, never raises.
     """
 
     def __init__(self, agent: Any, inbox: Inbox, notebook: Notebook) -> None:
@@ -49,10 +50,11 @@ class Reception:
         self._inbox = inbox
         self._notebook = notebook
         self._asking = LoopingCall(self._turn)
+        from ocs.agents.aggregator.packed import PackedReader  # noqa: PLC0415 - NumPy is slow to load: not for --help
 
-    @takes_frame
-    def take(self, event: Any, frame: Frame | None = None) -> None:
-        """Take an event as it came from the wire, if it is of use. Never waits, never raises."""
+        self.take = takes_frame(self._take, PackedReader())
+
+    def _take(self, event: Any, frame: Frame | None = None) -> None:
         if not self._inbox.is_open:
             return
         if is_recorded(event):
