@@ -130,17 +130,19 @@ class Publisher:
             self.drop_known_losses()
             return {"session_id": self.run, "runs": self.offers(), "lost": self.losses(body["have"])}
         run, start = body["run"], body["from"]
-        if run not in self.kept:
+        if run not in self.offers():
             return {"run": run, "messages": [], "next": start, "unknown": True}
-        rest = [[n, *m] for n, m in sorted(self.kept[run].items()) if n >= start and m[0] >= body["since"]]
-        end = rest[BATCH][0] if len(rest) > BATCH else max(self.end(run), start)
+        rest = [[n, *m] for n, m in sorted(self.kept.get(run, {}).items()) if n >= start and m[0] >= body["since"]]
+        end = rest[BATCH][0] if len(rest) > BATCH else max(self.offers()[run][1], start)
         return {"run": run, "messages": rest[:BATCH], "next": end}
 
     def losses(self, have):
         return [[*entry[:5], dict(entry[5])] for entry in self.lost if entry[2] > have.get(entry[0], 0)]
 
     def offers(self):
-        return {run: [min(messages, default=self.end(run)), self.end(run)] for run, messages in self.kept.items()}
+        """Return what is kept of each run, those included of which there are but losses to tell some recorder."""
+        offers = {run: [min(messages, default=self.end(run)), self.end(run)] for run, messages in self.kept.items()}
+        return {entry[0]: [entry[2], entry[2]] for entry in self.lost} | offers
 
     def end(self, run):
         return self.next if run == self.run else max(self.kept[run], default=0) + 1
@@ -261,12 +263,16 @@ class Recorder:
                 self.journal.append(((result.agent, result.session_id), 1, result))
         self.journal += [(key, number, None) for key, number in self.streams.moved()]
 
-    def sync(self):
+    def sync(self, part=1.0):
+        """Bring the older part of what was taken to the disk."""
+        count = round(len(self.journal) * part)
+        while 0 < count < len(self.journal) and isinstance(self.journal[count - 1][2], Lost):
+            count += 1  # what follows moves the stream on: where they are torn apart, the loss is noted once more
+        done, self.journal = self.journal[:count], self.journal[count:]
+        self.disk += done
         news = {}
-        for key, end, _ in self.journal:
+        for key, end, _ in done:
             news[key] = max(end, news.get(key, 1))
-        self.disk += self.journal
-        self.journal = []
         for key, end in news.items():
             self.positions[key] = max(end, self.positions.get(key, 1))
         self.streams.durable(news)

@@ -62,6 +62,7 @@ class Stream:
         "key",
         "next",
         "not_before",
+        "noted",
         "recent",
         "safe",
         "struck",
@@ -86,6 +87,8 @@ class Stream:
         """The highest number seen since the agent was last asked what it has."""
         self.asked = 0
         """The agent has been asked about all gaps below this number."""
+        self.noted: Gone | None = None
+        """The agent's last word on what it gave up that led to a loss."""
         self.struck: tuple[float, int] | None = None
         """When (s) the agent, in another run now, first had no more of this one, and `top` at that time."""
         self.stuck: float | None = None
@@ -141,16 +144,16 @@ class Stream:
 
     def _pass_over(self, end: int, gone: Sequence[Gone], since: float, results: list[Fetched | Lost]) -> bool:
         """Go on to a number; tell whether it was possible, or the reason for a gap has to be asked first."""
-        self._lose(min(end, self.asked), gone, since, results)
-        if end > self.next and not self._explains(gone, end):
-            self.asked = end
-            return False
-        self._lose(end, gone, since, results)
-        return True
+        if self._explains(gone, end):
+            self._lose(end, gone, since, results)
+            return True
+        self._lose(self.asked, gone, since, results)
+        self.asked = end
+        return False
 
     def _explains(self, gone: Sequence[Gone], end: int) -> bool:
-        """Tell whether the agent has said that it gave up everything from `next` on up to a number."""
-        place = self.next
+        """Tell whether nothing more can be found out about what is missing up to a number."""
+        place = max(self.next, self.asked)
         for entry in gone:
             if entry.run == self.key[1] and entry.first <= place:
                 place = max(place, entry.end)
@@ -177,7 +180,13 @@ class Stream:
 
     def _given_up(self, entry: Gone, first: int, end: int) -> Lost:
         why = _GIVEN_UP if (first, end) == (entry.first, entry.end) else _AT_MOST
-        return Lost(*self.key, first, end, entry.since, entry.until, entry.samples, why)
+        samples, before = entry.samples, self.noted
+        if before and before.first == entry.first and before.end <= first:
+            # The agent has added to what it told before.
+            samples = {feed: count - before.samples.get(feed, 0) for feed, count in samples.items()}
+            samples = {feed: count for feed, count in samples.items() if count > 0}
+        self.noted = entry
+        return Lost(*self.key, first, end, entry.since, entry.until, samples, why)
 
     def _missing(self, first: int, end: int, why: str) -> Iterator[Lost]:
         first = max(first, self.wanted)

@@ -334,6 +334,28 @@ def test_a_message_that_was_let_go_is_wanted_though_it_is_old(bench):
     assert (request.body["from"], request.body["since"]) == (57, 0.0)
 
 
+def test_what_is_let_go_is_wanted_though_the_heartbeat_knew_of_more(bench):
+    bench.beat(9)
+    bench.take(4, room=False)
+    bench.check(10)
+    bench.fetch(end=10)
+    bench.check(10)
+    bench.fetch(end=10)
+    request = bench.ask_one()
+    assert (request.body["from"], request.body["since"]) == (4, 0.0)
+
+
+def test_after_the_first_message_of_a_run_everything_is_wanted(bench):
+    bench.take(57)
+    bench.check(58, lost=[["run", 1, 50, 1.0, 2.0, {}]])
+    bench.fetch(50, 51)
+    request = bench.ask_one()
+    assert (request.body["from"], request.body["since"]) == (52, 0.0)
+    bench.streams.answered(request, batch(57))
+    bench.check(58)
+    assert losses(bench.fetch(57)) == [(52, 57, "the agent no longer had them")]
+
+
 def test_a_run_that_begins_while_we_record_is_wanted_whole(known):
     known.take(3, run="new")
     known.check(4, run="new")
@@ -368,6 +390,17 @@ def test_a_gap_that_the_agent_cannot_explain_is_lost_all_the_same(known):
     known.fetch(8, 9, 10)
     known.check(11)
     assert losses(known.fetch(8, 9, 10)) == [(5, 8, "the agent no longer had them")]
+
+
+def test_samples_are_counted_once_though_the_agent_adds_to_what_it_told(known):
+    known.take(12)
+    known.check(13, lost=[["run", 5, 8, 200.0, 300.0, {"feed": 30}]])
+    results = known.fetch(8)
+    known.fetch(12)
+    known.check(13, lost=[["run", 5, 12, 200.0, 400.0, {"feed": 60}]])
+    results += known.fetch(12)
+    counts = [(lost.first, lost.end, lost.samples) for lost in results if isinstance(lost, Lost)]
+    assert counts == [(5, 8, {"feed": 30}), (9, 12, {"feed": 30})]
 
 
 def test_a_loss_moves_the_stream_on_for_the_journal_too(known):
@@ -521,6 +554,14 @@ def test_a_number_that_nobody_gave_out_does_not_keep_a_stream_behind(known):
     assert known.streams.behind == 0
     assert known.streams.lost_messages == 0
     assert known.take(9)
+
+
+def test_a_number_that_came_while_the_agent_was_being_asked_counts(known):
+    known.beat(4)
+    request = known.ask_one()
+    known.take(7)
+    known.streams.answered(request, {"session_id": "run", "runs": {"run": [1, 5]}, "lost": []})
+    assert known.streams.behind == 1
 
 
 def test_an_agent_that_has_given_out_less_than_it_gave_us_is_complained_about(known):

@@ -69,9 +69,9 @@ class Observatory(RuleBasedStateMachine):
     def fail(self, recorder, number):
         self.recorder(recorder).fail(self.world.publishers[number])
 
-    @rule(recorder=RECORDERS)
-    def sync(self, recorder):
-        self.recorder(recorder).sync()
+    @rule(recorder=RECORDERS, part=st.sampled_from([1.0, 0.5]))
+    def sync(self, recorder, part):
+        self.recorder(recorder).sync(part)
 
     @rule(recorder=RECORDERS)
     def crash(self, recorder):
@@ -130,9 +130,10 @@ def any_step(machine, dice):
         "set_room": {"room": dice.random() < 0.7},
         "pass_time": {"seconds": dice.choice([0.0, 0.25, 1.0, 12.0])},
         "work": {},
+        "sync": {"recorder": dice.randrange(2), "part": dice.choice([1.0, 0.5])},
     }
     by_publisher = {"flush", "beat", "save", "cut"}
-    by_recorder = {"sync", "crash"}
+    by_recorder = {"crash"}
     if name == "add_recorder":
         if len(machine.world.recorders) < 2:
             machine.add_recorder()
