@@ -134,7 +134,10 @@ class AggregatorAgent:
             aggregator = self._aggregator(session, params.get("time_per_file") or self.time_per_file, data_dir, ledger)
             self._take_turns(session, aggregator, ledger, once=bool(params.get("test_mode")))
             aggregator.close(forget=self._stopped_by_user)
-        return True, f"Recorded {aggregator.writer.values_written} values."
+        done = f"Recorded {aggregator.writer.values_written} values."
+        if trouble := aggregator.trouble:
+            return False, f"{done} The rest waits in the journal, and with the agents, for the next start: {trouble}"
+        return True, done
 
     def _take_turns(
         self, session: ocs_agent.OpSession, aggregator: "Aggregator", ledger: "Ledger", *, once: bool

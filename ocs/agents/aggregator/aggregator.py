@@ -12,11 +12,12 @@ from twisted.logger import Logger
 from ocs.agents.aggregator import frames
 from ocs.agents.aggregator.files import make_filename
 from ocs.agents.aggregator.inbox import Event, Inbox, Item, Kind
-from ocs.agents.aggregator.ledger import MAX_BYTES, Ledger, read_message
+from ocs.agents.aggregator.ledger import Ledger, read_message
 from ocs.agents.aggregator.messages import Envelope, Fault, read_envelope, weight
 from ocs.agents.aggregator.notebook import Notebook, note_item
 from ocs.agents.aggregator.notes import Note
 from ocs.agents.aggregator.provider import Provider
+from ocs.agents.aggregator.safekeeping import Safekeeping
 from ocs.agents.aggregator.schema import FeedSchema
 from ocs.agents.aggregator.tally import Log, Tally
 from ocs.agents.aggregator.writer import EncodedFrame, G3FileRotator, PlacedFrame
@@ -33,6 +34,7 @@ MAX_PROVIDERS: Final = 50_000
 _REPORT_INTERVAL: Final = 1.0
 
 _NOTES_INTERVAL: Final = 60.0
+_VALUE_BYTES: Final = 8
 
 _ENOUGH_WAITING: Final = 16 << 20
 """Frames that wait for the disk (bytes), beyond which nothing more is taken in: where it is now, it is safe."""
@@ -91,8 +93,6 @@ class Aggregator:
         self.write_status = True
         self.tally = Tally(self.log, clock)
         self._clock = clock
-        self._ledger = ledger
-        self._safe = safe
         self._index = index
         self._schemas: OrderedDict[str, FeedSchema] = OrderedDict()
         self._next_report = 0.0
@@ -107,10 +107,10 @@ class Aggregator:
             written=self._enter,
             journalled=ledger is not None,
         )
+        self._journal = Safekeeping(ledger, self.writer, safe)
         self._notebook = notebook
         self._more = more
         self._next_notes = clock() + _NOTES_INTERVAL
-        self._journal_trouble = ""
         self.writer.put(EncodedFrame("session", frames.encode(self.hksess.session_frame()), 0))
         self._put_status()
         if ledger:
@@ -134,8 +134,7 @@ class Aggregator:
             self._put_frames(write_all=True)
             self.writer.flush()
         self.write_to_disk()
-        if self._ledger:
-            self._keep(self._ledger)
+        self._journal.keep(self.providers.values())
         if self._clock() >= self._next_notes:
             self._note_refusals()
         if self._clock() >= self._next_report or self.trouble != self._trouble:
@@ -155,49 +154,25 @@ class Aggregator:
             return
         for note in notes:
             event = self._notebook.publish(note)
-            index = self._ledger.add(note_item(event)) if self._ledger else None
-            self._take_or_count(event, index)
+            self._take_or_count(event, self._journal.enter(note_item(event)))
 
     @property
     def trouble(self) -> str:
         """One line that says why data waits, empty when all is well."""
-        return self.writer.trouble or self._journal_trouble
+        return self.writer.trouble or self._journal.trouble
 
     def _takes_more(self) -> bool:
         """Tell whether what comes can go somewhere; where it is now, it is safe, and bounded."""
-        return not self._journal_trouble and not (
-            self._ledger and self.writer.trouble and self.writer.waiting_bytes > _ENOUGH_WAITING
-        )
-
-    def _keep(self, ledger: Ledger) -> None:
-        """Bring the journal to the disk, tell what is safe now, and shorten it."""
-        try:
-            ledger.sync_if_due(again=bool(self._journal_trouble))
-            self._journal_trouble = ""
-            self._shorten(ledger)
-        except OSError as error:
-            self._journal_trouble = f"the journal takes nothing: {error.strerror or error} ({error.filename or 'disk'})"
-        if news := ledger.news():
-            self._safe(news)
-
-    def _shorten(self, ledger: Ledger) -> None:
-        """Let go of what is in files."""
-        oldest = [p.first_index for p in self.providers.values() if p.first_index is not None]
-        if self.writer.first_waiting is not None:
-            oldest.append(self.writer.first_waiting)
-        needed = min(oldest, default=ledger.next_index)
-        if ledger.can_release(needed):
-            self.writer.sync()
-            ledger.release(needed)
+        full = self.writer.journalled and self.writer.trouble and self.writer.waiting_bytes > _ENOUGH_WAITING
+        return not (self._journal.trouble or full)
 
     def process_incoming_data(self) -> None:
         """Take every waiting message into its provider's blocks."""
         items, lost = _taken(self.incoming_data)
         if lost:
             self.tally.count("queue", Fault("queue", lost, "events came faster than they can be recorded"))
-        ledger = self._ledger
         for item in items:
-            index = ledger.add(item) if ledger and item.kind else None
+            index = self._journal.enter(item)
             event = item.event
             if event is None and item.kind >= Kind.MESSAGE:
                 event = self._read(item)
@@ -305,7 +280,7 @@ class Aggregator:
 
     def _put_frames(self, *, clear: bool = True, write_all: bool = False) -> None:
         write_all = write_all or sum(provider.size for provider in self.providers.values()) > MAX_BUFFERED_BYTES
-        too_old = self._ledger.middle if self._ledger and self._ledger.size > MAX_BYTES else 0
+        too_old = self._journal.too_old
         for provider in self.providers.values():
             if write_all or provider.new_frame_time() or (provider.first_index or too_old) < too_old:
                 self._put_provider(provider, clear=clear)
@@ -321,7 +296,8 @@ class Aggregator:
             if values := frames.value_count(frame):
                 self.writer.put(EncodedFrame("data", frames.encode(frame), values, source, first, last))
         except Exception as error:  # whatever one feed holds, the others are recorded
-            self.tally.count(provider.address, Fault("unforeseen", 0, f"a frame was dropped: {error!r}"))
+            fault = Fault("unforeseen", provider.size // _VALUE_BYTES, f"a frame was dropped: {error!r}")
+            self.tally.count(provider.address, fault)
             provider.clear()
 
     def _put_status_if_changed(self) -> None:
@@ -344,18 +320,8 @@ class Aggregator:
         self.writer.close_file()
         if self._index:
             self._index.close()
-        if self._ledger:
-            self._close(self._ledger, forget=forget)
+        self._journal.close(forget=forget)
         self._tell()
-
-    def _close(self, ledger: Ledger, *, forget: bool) -> None:
-        done = not self.writer.waiting_bytes
-        try:
-            ledger.close(empty=done, remove=done and forget)
-        except OSError as error:
-            self._journal_trouble = f"the journal could not be closed: {error.strerror or error}"
-        if news := ledger.news():
-            self._safe(news)
 
     def _tell(self) -> None:
         """Bring the operation's session up to date; say once when trouble with the disk begins, and when it ends."""
@@ -383,7 +349,7 @@ class Aggregator:
             "dropped": dict(self.tally.dropped),
             "faults": dict(self.tally.faults),
             "waiting_bytes": self.writer.waiting_bytes,
-            "journal_bytes": self._ledger.size if self._ledger else 0,
+            "journal_bytes": self._journal.size,
             "trouble": self.trouble or None,
             **self._more(),
         }

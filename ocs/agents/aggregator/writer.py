@@ -73,6 +73,7 @@ class G3FileRotator:
         journalled: whether a journal has what the frames hold, so that none is dropped, not even at the end.
 
     Attributes:
+        journalled: as given.
         current_file: path of the file being written, None while there is none.
         file_start_time: when it was begun (unix, s), None while there is none.
         trouble: one line that says why frames wait, empty when all is well.
@@ -103,7 +104,7 @@ class G3FileRotator:
         self._max_waiting = max_waiting
         self._announce = announce
         self._written = written
-        self._journalled = journalled
+        self.journalled = journalled
         self._announced: tuple[str, int] | None = None
         self._file: FrameFile | None = None
         self._has_content = False
@@ -159,7 +160,7 @@ class G3FileRotator:
                 return  # it is what the file will begin with
         self._waiting.append(frame)
         self._waiting_bytes += len(frame.content)
-        while self._waiting_bytes > self._max_waiting and not self._journalled:
+        while self._waiting_bytes > self._max_waiting and not self.journalled:
             self._drop_oldest()
 
     def _drop_oldest(self) -> None:
@@ -277,7 +278,7 @@ class G3FileRotator:
         What the disk does not take stays in the journal; without one it is dropped and reported.
         """
         self.commit()
-        while self._waiting and not self._journalled:
+        while self._waiting and not self.journalled:
             self._drop_oldest()
         self._close_current()
 

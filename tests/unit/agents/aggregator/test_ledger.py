@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from ocs.agents.aggregator import aggregator as module
+from ocs.agents.aggregator import safekeeping as module
 from ocs.agents.aggregator.aggregator import Aggregator
 from ocs.agents.aggregator.inbox import FORGET, Inbox, Item, Kind
 from ocs.agents.aggregator.ledger import Ledger, journal_folder, read_message
