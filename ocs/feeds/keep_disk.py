@@ -82,6 +82,7 @@ class DiskKeep:
         self._runs: dict[str, RunOnDisk] = {}
         self._current = RunOnDisk(folder / keep.run, segment_bytes=self._segment_bytes)
         self._in_use: list[str] = []
+        self._useless: set[str] = set()
         self._ceiling: int | None = None
         self._began = time.monotonic()
 
@@ -93,18 +94,23 @@ class DiskKeep:
         Raises:
             OSError: the folder cannot be read.
         """
-        try:
-            with os.scandir(self._folder) as found:
-                names = [entry.name for entry in found if entry.is_dir()]
-        except FileNotFoundError:
-            names = []
-        self._in_use = sorted((name for name in names if name != self._keep.run), key=_age_order)
         self.look_again()
         return Stored(self._read_recorders())
 
     def look_again(self) -> None:
-        """Take in runs that another process had in use."""
-        self._in_use = [name for name in self._in_use if not self._take_in(name)]
+        """Take in runs that are new to us: another process had them in use, or wrote them since.
+
+        Raises:
+            OSError: the folder cannot be read.
+        """
+        try:
+            with os.scandir(self._folder) as found:
+                names = {entry.name for entry in found if entry.is_dir()}
+        except FileNotFoundError:
+            names = set()
+        fresh = names - self._runs.keys() - self._useless - {self._keep.run}
+        self._in_use = [name for name in sorted(fresh, key=_age_order) if not self._take_in(name)]
+        self._runs = dict(sorted(self._runs.items(), key=lambda item: _age_order(item[0])))
         self._refresh()
 
     @property
@@ -120,6 +126,7 @@ class DiskKeep:
             return False
         except JournalError as error:
             self.notes.append(f"what is kept of an earlier run cannot be used: {error}")
+            self._useless.add(name)
             return True
         if run.range is None and not len(run.lost):
             run.delete()
@@ -185,8 +192,11 @@ class DiskKeep:
         self._folder.mkdir(parents=True, exist_ok=True)
         disk = os.statvfs(self._folder)
         spare = int((disk.f_bavail - _LEAVE_FREE * disk.f_blocks) * disk.f_frsize)
-        if spare > 0 or self._ceiling is None:
-            self._ceiling = used + max(0, spare)
+        if spare > 0:
+            self._ceiling = None
+            return used + spare
+        if self._ceiling is None:
+            self._ceiling = used
         return self._ceiling
 
     def _drop_oldest(self, needed: int) -> None:
@@ -253,7 +263,7 @@ class DiskKeep:
         run.drop_before(_END)
 
     def _refresh(self) -> None:
-        self.view = {name: RunView(run.range or (0, 0), run.lost.encoded()) for name, run in self._runs.items()}
+        self.view = {name: _view(run) for name, run in self._runs.items()}
 
     # Reading
 
@@ -290,6 +300,13 @@ class DiskKeep:
     def close(self) -> None:
         """Let others have the folder."""
         self._current.rest()
+
+
+def _view(run: RunOnDisk) -> RunView:
+    lost = run.lost.encoded()
+    end = max((after for _, after, *_ in lost), default=0)
+    first, following = run.range or (end, end)
+    return RunView((first, max(following, end)), lost)
 
 
 def _age_order(name: str) -> tuple[float, str]:

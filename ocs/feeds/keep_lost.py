@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 __all__ = ["MOST_RANGES", "LostRange", "LostRanges"]
@@ -84,7 +85,7 @@ class LostRanges:
 
     def _merge_closest(self) -> None:
         """Make one of the two ranges with the fewest numbers between them."""
-        gaps = [right.first - left.end for left, right in zip(self._ranges, self._ranges[1:], strict=False)]
+        gaps = [right.first - left.end for left, right in pairwise(self._ranges)]
         place = gaps.index(min(gaps))
         self._ranges[place].absorb(self._ranges.pop(place + 1))
 

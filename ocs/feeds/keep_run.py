@@ -167,7 +167,7 @@ class RunOnDisk:
             self.lost.add(parcel.number, when, parcel.feed, parcel.samples)
 
     def save_lost(self, lost: list[list[Any]] | None = None, changes: int | None = None) -> None:
-        """Write the list of what is lost, if it has changed and there is a folder.
+        """Write the list of what is lost, if it has changed.
 
         Args:
             lost: the list, of a run that keeps it elsewhere.
@@ -178,7 +178,7 @@ class RunOnDisk:
         """
         ranges = self.lost.encoded() if lost is None else lost
         changes = self.lost.changes if changes is None else changes
-        if changes == self._lost_saved or not self.folder.is_dir():
+        if changes == self._lost_saved:
             return
         if ranges:
             write_json(self.folder / "lost.json", ranges)
@@ -209,11 +209,9 @@ def _message(entry: Entry) -> Kept:
 
 def _read_lost(path: Path) -> list[list[Any]]:
     try:
-        ranges = json.loads(path.read_bytes())
-        LostRanges(ranges).encoded()
+        return LostRanges(json.loads(path.read_bytes())).encoded()
     except (OSError, ValueError, TypeError):
         return []
-    return list(ranges)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -26,6 +26,8 @@ _RETRY = (1.0, 30.0)
 """How long after a failure the disk is tried again at first, and at most, in seconds."""
 _SAVE_RECORDERS_S = 3600.0
 _LOOK_AGAIN_S = 60.0
+_LOOK_SELDOM_S = 3600.0
+"""How often it is looked for runs of other processes, in seconds: where there is one, and where there is none."""
 _COMPLAIN_S = 600.0
 
 _NOBODY = "(not known by name)"
@@ -156,7 +158,7 @@ class KeepService:
             self._saved_recorders = (set(known), now)
             silent = {name: (recorder.every, now - recorder.contact) for name, recorder in known.items()}
             jobs.append(partial(disk.save_recorders, silent))
-        if disk.waits_for_others and now - self._looked > _LOOK_AGAIN_S:
+        if now - self._looked > (_LOOK_AGAIN_S if disk.waits_for_others else _LOOK_SELDOM_S):
             self._looked = now
             jobs.append(disk.look_again)
         return jobs

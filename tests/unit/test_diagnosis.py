@@ -138,10 +138,11 @@ def test_a_class_that_runs_in_a_container_need_not_be_installed():
 
 def test_folders_that_can_be_written_or_made(tmp_path):
     (tmp_path / "log").mkdir()
-    there = host(instance("AggregatorAgent", "--data-dir", "data/hk"), **{"log-dir": "log"})
+    there = host(instance("AggregatorAgent", "--data-dir", "data/hk"), **{"log-dir": "log", "state-dir": "state"})
     found = list(diagnosis.check_folders(there, tmp_path))
-    assert [finding.level for finding in found] == [Level.OK, Level.OK]
+    assert [finding.level for finding in found] == [Level.OK, Level.OK, Level.OK]
     assert "will be made" in found[1].message
+    assert "will be made" in found[2].message
 
 
 def test_a_folder_that_is_a_file(tmp_path):

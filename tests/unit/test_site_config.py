@@ -352,6 +352,28 @@ def test_command_line_over_instance_over_host_over_hub(site_file, instance, word
     assert (args.log_dir, args.address_root, args.site_realm) == ("logs", "observatory", "test_realm")
 
 
+@pytest.mark.parametrize(
+    ("host", "environment", "words", "found"),
+    [
+        ("", {}, [], "/home/me/.local/state/ocs"),
+        ("", {"XDG_STATE_HOME": "/xdg"}, [], "/xdg/ocs"),
+        ("", {"HOME": "relative"}, [], None),
+        ("state-dir: host, ", {"XDG_STATE_HOME": "/xdg"}, [], "host"),
+        ("state-dir: host, ", {"OCS_STATE_DIR": "env"}, [], "env"),
+        ("state-dir: host, ", {"OCS_STATE_DIR": "env"}, ["--state-dir", "given"], "given"),
+        ("state-dir: host, ", {"OCS_STATE_DIR": ""}, ["--state-dir=given"], "given"),
+    ],
+)
+def test_where_agents_keep_what_recorders_lack(write, monkeypatch, host, environment, words, found):
+    for name in ("XDG_STATE_HOME", "OCS_STATE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"HOME": "/home/me", **environment}.items():
+        monkeypatch.setenv(name, value)
+    instance = "{agent-class: A, instance-id: a}"
+    file = write(HUB + f"hosts:\n  localhost: {{{host}agent-instances: [{instance}]}}\n")
+    assert parse_args("A", args=["--site-file", file, *words]).state_dir == found
+
+
 def test_a_wrong_argument_from_the_file_names_the_file_as_its_source(site_file, capsys):
     with pytest.raises(SystemExit):
         parse_args("AggregatorAgent", args=on_host_1(site_file))

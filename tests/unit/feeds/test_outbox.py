@@ -94,6 +94,71 @@ def test_the_oldest_go_at_the_limit_and_are_counted_and_said():
     assert len(link.log.of("error")) == 1  # once a minute, not once a message
 
 
+class Shelf:
+    """Keeps what has a number, the newest of it."""
+
+    def __init__(self, size):
+        self.size, self.kept = size, []
+
+    def add(self, parcel):
+        self.kept = [*self.kept, parcel][-self.size :]
+
+    def holds(self, number):
+        return any(parcel.number == number for parcel in self.kept)
+
+
+def numbered(payload):
+    return int.from_bytes(payload[-8:], "big")
+
+
+def test_numbers_are_given_in_the_order_of_leaving_and_kept():
+    link = Link(keep=(shelf := Shelf(100)))
+    for number in range(10):
+        link.outbox.put(parcel(number), numbered=number % 2 == 0)
+    link.outbox.open()
+    link.reactor.pump()
+    assert [each.number for each in link.taken] == [1, 0, 2, 0, 3, 0, 4, 0, 5, 0]
+    assert [each.number for each in shelf.kept] == [numbered(each.payload) for each in shelf.kept] == [1, 2, 3, 4, 5]
+    assert all(any(each is sent for sent in link.taken) for each in shelf.kept)  # the same bytes, not copies
+
+
+def test_the_last_number_sent_is_that_of_what_the_link_took():
+    link = Link()
+    link.outbox.open()
+    assert link.outbox.last_sent == 0
+    link.outbox.put(parcel(1), numbered=True)
+    link.reactor.pump()
+    link.up = False
+    link.outbox.put(parcel(2), numbered=True)
+    link.reactor.pump()
+    assert link.outbox.last_sent == 1
+
+
+def test_numbers_of_several_threads_are_in_order_and_complete():
+    link = Link(keep=(shelf := Shelf(10_000)))
+    threads = [
+        threading.Thread(target=lambda: [link.outbox.put(parcel(0), numbered=True) for _ in range(500)])
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    link.outbox.open()
+    link.reactor.pump()
+    assert [each.number for each in link.taken] == [each.number for each in shelf.kept] == list(range(1, 2001))
+
+
+def test_what_is_dropped_and_yet_kept_is_said_to_be():
+    link = Link(limit=1000, keep=Shelf(15))
+    for number in range(20):
+        link.outbox.put(parcel(number, size=92, samples=3), numbered=True)
+    assert (link.outbox.dropped_messages, link.outbox.dropped_kept) == (10, 10)
+    for number in range(10):
+        link.outbox.put(parcel(number, size=100, samples=3))
+    assert link.outbox.dropped_messages > link.outbox.dropped_kept or link.outbox.dropped_kept == 20
+
+
 def test_a_single_parcel_above_the_limit_is_kept():
     link = Link(limit=10)
     link.outbox.put(parcel(1, size=100))
