@@ -160,6 +160,12 @@ def test_a_disk_that_refuses_does_so_below_its_folder_only(shim, tmp_path):
     assert python(shim, APPEND.format(path=inside)) == "4\n"
 
 
+def test_the_folder_is_remembered_by_a_program_that_changes_its_title(shim):
+    shim.set(refuse=errno.EROFS)
+    code = "import os, setproctitle; setproctitle.setproctitle('x' * 5000); print(os.write(os.pipe()[1], b'data'))"
+    assert python(shim, code) == "4\n"
+
+
 def test_a_slow_disk_takes_its_time(shim):
     shim.set(write_delay=0.3)
     code = "import time; t = time.monotonic();" + APPEND.format(path=str(shim.folder / "a"))

@@ -1,6 +1,7 @@
 """One observatory for one run: router, links that can fail, recorders, publishers, and what is written of them."""
 
 import contextlib
+import json
 import random
 import signal
 import subprocess
@@ -146,6 +147,8 @@ class Recorder(Member):
 
     def finish(self) -> None:
         """Stop the recording by its operation, so that what it holds is written, then the agent."""
+        session = self.ask("status", "record")
+        (self.site.directory / f"{self.instance_id}.session.json").write_text(json.dumps(session, indent=1))
         if self.ask("stop", "record"):
             self.ask("wait", "record", None, 4)
         self.terminate()

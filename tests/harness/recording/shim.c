@@ -34,7 +34,8 @@ static void *real(const char *name) { return dlsym(RTLD_NEXT, name); }
 
 __attribute__((constructor)) static void begin(void) {
     const char *path = getenv("SHIM_CONTROL"), *log = getenv("SHIM_LOG");
-    folder = getenv("SHIM_FOLDER");
+    const char *concerned = getenv("SHIM_FOLDER");
+    folder = concerned ? strdup(concerned) : NULL; /* setproctitle writes over the environment */
     int fd = path ? REAL(open)(path, O_RDONLY | O_CLOEXEC) : -1;
     if (fd < 0) return;
     void *map = mmap(NULL, sizeof *control, PROT_READ, MAP_SHARED, fd, 0);
