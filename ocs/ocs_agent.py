@@ -445,9 +445,9 @@ class OCSAgent(ApplicationSession):  # type: ignore[misc]
         if self._started:
             self._resume_feeds()
         desk: dict[str, Handler] = {
-            self.agent_address: self._desk.serve_query,
             f"{self.agent_address}.ops": self._desk.serve_ops,
             f"{self.agent_address}.replay": self._keeping.serve,
+            self.agent_address: self._desk.serve_query,  # the last: who is answered there finds the others too
         }
         if not (yield self._membership.take_address(details.session, desk)):
             return

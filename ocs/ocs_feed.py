@@ -14,7 +14,7 @@ from ocs.feeds.block import Block, mismatch
 from ocs.feeds.checks import all_fit, check_block, checked_columns, float_columns, unfit_kinds
 from ocs.feeds.names import enforce_field_name_rules, verify_data_field_string
 from ocs.feeds.outbox import Parcel
-from ocs.feeds.packing import NUMBER_SIZE, Piece, open_ended, packed_events, packed_floats, packed_pieces
+from ocs.feeds.packing import Piece, open_ended, packed_events, packed_floats, packed_pieces
 from ocs.plain import plain, plain_or_null
 from ocs.wamp.transport import MESSAGE_LIMIT, pack
 
@@ -211,8 +211,8 @@ class Feed:
     def _put(self, pieces: list[Piece]) -> None:
         """Hand packed blocks on, under the lock, so that they leave in the order of their samples."""
         for payload, samples in packed_events(pieces, self._packed_envelope()):
-            if len(payload) <= MESSAGE_LIMIT - _ROOM_FOR_HEAD - NUMBER_SIZE:
-                self.agent.outbox.put(Parcel(self.address, payload, samples), numbered=self._numbered)
+            if len(payload) <= MESSAGE_LIMIT - _ROOM_FOR_HEAD:
+                self._hand_over(payload, samples)
             else:  # a router may cut us off for it
                 self.agent.log.error(
                     "feed {feed}: dropped a sample of {size} bytes, more than a message may have",
@@ -220,8 +220,14 @@ class Feed:
                     size=len(payload),
                 )
 
+    def _hand_over(self, payload: bytearray, samples: int) -> None:
+        if self._numbered:
+            self.agent.outbox.put_numbered(self.address, payload, samples)
+        else:
+            self.agent.outbox.put(Parcel(self.address, payload, samples))
+
     def _packed_envelope(self) -> bytes:
-        """Return the envelope; of a numbered feed, all of it but the number."""
+        """Return the envelope; of a numbered feed, with room for the number."""
         if self._envelope is None:
             entries = self._entries()
             self._envelope = open_ended(entries, "seq") if self._numbered else pack(entries)

@@ -102,7 +102,7 @@ class ReplayDesk:
 
 def _reply(asked: Fetch, found: tuple[list[Kept], int]) -> dict[str, Any]:
     messages, following = found
-    encoded = [[kept.parcel.number, kept.when, kept.parcel.payload] for kept in messages]
+    encoded = [[parcel.number, when, bytes(parcel.payload)] for when, parcel in messages]
     return {"run": asked.run, "messages": encoded, "next": following}
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from twisted.python import threadable
 
-from ocs.feeds.packing import packed_number
+from ocs.feeds.packing import set_number
 
 __all__ = ["MessageKeep", "Outbox", "Parcel"]
 
@@ -29,7 +29,7 @@ class Parcel(NamedTuple):
     """
 
     topic: str
-    payload: bytes
+    payload: bytes | bytearray
     samples: int
     number: int = 0
 
@@ -105,30 +105,34 @@ class Outbox:
         """Whether the link is up."""
         return self._open
 
-    def put(self, parcel: Parcel, *, numbered: bool = False) -> None:
-        """Take a message, to be sent as soon as possible. Never waits.
+    def put(self, parcel: Parcel) -> None:
+        """Take a message, to be sent as soon as possible. Never waits."""
+        with self._room:
+            self._put(parcel)
+
+    def put_numbered(self, topic: str, payload: bytearray, samples: int) -> None:
+        """Take a message, give it the next number, and have it kept until recorders have it. Never waits.
 
         Args:
-            parcel: the message; of one to be numbered, the payload lacks its last bytes, which are the number.
-            numbered: give it the next number.
+            topic: the topic.
+            payload: the packed arguments, with room for the number; to be left alone from now on.
+            samples: how many samples are in it.
         """
         with self._room:
-            if numbered:
-                parcel = self._numbered(parcel)
-            self._waiting.append(parcel)
-            self._bytes += len(parcel.payload)
-            if self._bytes > self._limit:
-                self._drop_oldest()
-            if self._open and not self._scheduled:
-                self._schedule()
+            number = self._last_number = self._last_number + 1
+            set_number(payload, number)
+            parcel = Parcel(topic, payload, samples, number)
+            if self._keep is not None:  # under the lock, so that messages are kept and sent in the order of numbers
+                self._keep.add(parcel)
+            self._put(parcel)
 
-    def _numbered(self, parcel: Parcel) -> Parcel:
-        """Give a parcel the next number, and have it kept: under the lock, so that numbers leave in order."""
-        number = self._last_number = self._last_number + 1
-        parcel = Parcel(parcel.topic, parcel.payload + packed_number(number), parcel.samples, number)
-        if self._keep is not None:
-            self._keep.add(parcel)
-        return parcel
+    def _put(self, parcel: Parcel) -> None:
+        self._waiting.append(parcel)
+        self._bytes += len(parcel.payload)
+        if self._bytes > self._limit:
+            self._drop_oldest()
+        if self._open and not self._scheduled:
+            self._schedule()
 
     def wait_for_room(self) -> None:
         """Wait, a few seconds at most, while the router cannot keep up.

@@ -11,7 +11,7 @@ from typing import Any
 from ocs.feeds.block import Block
 from ocs.wamp.transport import pack
 
-__all__ = ["NUMBER_SIZE", "Piece", "open_ended", "packed_events", "packed_floats", "packed_number", "packed_pieces"]
+__all__ = ["Piece", "open_ended", "packed_events", "packed_floats", "packed_pieces", "set_number"]
 
 _SPLIT_AT = 256 << 10
 """Size of a message, in bytes, above which a batch is split."""
@@ -19,28 +19,24 @@ _SPLIT_AT = 256 << 10
 _FLOAT = b"\xcb"
 """What MessagePack puts before a float64; with its eight bytes it makes nine."""
 
-NUMBER_SIZE = 8
-"""What `packed_number` makes, in bytes."""
+_NUMBER_SIZE = 8
 
 Piece = tuple[str, bytes, int]
 """A packed block, or a part of one: its name, the bytes, the number of samples."""
 
 
 def open_ended(entries: Mapping[str, Any], key: str) -> bytes:
-    """Pack a map with one entry more, ``key``, whose value has yet to follow: see `packed_number`.
+    """Pack a map with one entry more, ``key``, whose number has yet to be put into the last bytes: see `set_number`.
 
     So a message can be packed once, and numbered when its turn comes.
     """
-    return _map_head(len(entries) + 1) + b"".join(pack(k) + pack(v) for k, v in entries.items()) + pack(key) + b"\xcf"
+    packed = b"".join(pack(k) + pack(v) for k, v in entries.items())
+    return _map_head(len(entries) + 1) + packed + pack(key) + b"\xcf" + bytes(_NUMBER_SIZE)
 
 
-def packed_number(number: int) -> bytes:
-    """Return the value that completes what `open_ended` began.
-
-    Args:
-        number: 0 to 2**64 - 1.
-    """
-    return number.to_bytes(NUMBER_SIZE, "big")
+def set_number(packed: bytearray, number: int) -> None:
+    """Put the number, 0 to 2**64 - 1, into what ends with the result of `open_ended`."""
+    packed[-_NUMBER_SIZE:] = number.to_bytes(_NUMBER_SIZE, "big")
 
 
 def _pack_column(values: Sequence[Any]) -> bytes:
@@ -127,7 +123,7 @@ def _packed_block(name: str, timestamps: bytes, columns: Mapping[str, bytes]) ->
     return b"".join(parts)
 
 
-def packed_events(pieces: list[Piece], envelope: bytes) -> list[tuple[bytes, int]]:
+def packed_events(pieces: list[Piece], envelope: bytes) -> list[tuple[bytearray, int]]:
     """Join packed blocks into the packed arguments of as few events as their sizes allow.
 
     Args:
@@ -137,7 +133,7 @@ def packed_events(pieces: list[Piece], envelope: bytes) -> list[tuple[bytes, int
     Returns:
         For each event its packed arguments, ``[[data, envelope]]``, and its number of samples.
     """
-    events: list[tuple[bytes, int]] = []
+    events: list[tuple[bytearray, int]] = []
     group: dict[str, Piece] = {}
     size = 0
     for piece in pieces:
@@ -151,12 +147,12 @@ def packed_events(pieces: list[Piece], envelope: bytes) -> list[tuple[bytes, int
     return events
 
 
-def _joined(group: list[Piece], envelope: bytes) -> tuple[bytes, int]:
+def _joined(group: list[Piece], envelope: bytes) -> tuple[bytearray, int]:
     parts = [b"\x91\x92", _map_head(len(group))]
     for name, packed, _ in group:
         parts += (pack(name), packed)
     parts.append(envelope)
-    return b"".join(parts), sum(samples for _, _, samples in group)
+    return bytearray().join(parts), sum(samples for _, _, samples in group)
 
 
 def _map_head(size: int) -> bytes:

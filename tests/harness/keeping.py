@@ -2,7 +2,6 @@
 
 from ocs.feeds.keep import Keep
 from ocs.feeds.outbox import Parcel
-from ocs.feeds.packing import packed_number
 
 
 class Clock:
@@ -29,7 +28,7 @@ def new_keep(clock: Clock, run: str = "100.0", **options: int) -> Keep:
 
 def message(number: int, size: int = 100, feed: str = "temps", samples: int = 2) -> Parcel:
     """A message whose payload ends with its number, as real ones do."""
-    payload = b"x" * max(0, size - 8) + packed_number(number)
+    payload = b"x" * max(0, size - 8) + number.to_bytes(8, "big")
     return Parcel(f"observatory.test-1.feeds.{feed}", payload, samples, number)
 
 
