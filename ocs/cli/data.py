@@ -44,7 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
 
     _add_list(command("list", "show feeds and fields: types, samples, from when to when", "ocs data list --last 1d"))
-    _add_gaps(command("gaps", "show what is missing, and why: lost, agent off, no data", "ocs data gaps --last 1d"))
+    _add_gaps(
+        command(
+            "gaps", "show what is missing, and why: lost, agent off, recorder off, no data", "ocs data gaps --last 1d"
+        )
+    )
     _add_print(command("print", "show samples in a table", "ocs data print fake-1.channel_00 --last 10min"))
     _add_csv(command("csv", "write samples as comma-separated values", "ocs data csv fake-1 --last 1h -o fake-1.csv"))
     _add_plot(command("plot", "draw fields over time", "ocs data plot fake-1 --last 1h -o fake-1.png"))

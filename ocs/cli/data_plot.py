@@ -12,7 +12,7 @@ from ocs.cli.data_rows import short_names
 from ocs.cli.readable import printable
 from ocs.errors import RecordingError
 from ocs.hk import FieldData, Gap
-from ocs.hk.gaps import AGENT_OFF, LOST, NO_DATA
+from ocs.hk.gaps import AGENT_OFF, LOST, NO_DATA, RECORDER_OFF
 
 try:
     from matplotlib import dates
@@ -31,7 +31,12 @@ _MOST_NAMED: Final = 12
 """A legend with more names than this hides what it explains."""
 _BINS: Final = 3000
 """More points than this side by side, and no screen shows them."""
-_SHADES: Final = {LOST: ("#d62728", 0.30), AGENT_OFF: ("#7f7f7f", 0.28), NO_DATA: ("#e6b422", 0.25)}
+_SHADES: Final = {
+    LOST: ("#d62728", 0.30),
+    AGENT_OFF: ("#7f7f7f", 0.28),
+    RECORDER_OFF: ("#9467bd", 0.22),
+    NO_DATA: ("#e6b422", 0.25),
+}
 _COLOURS: Final = ("#1f77b4", "#ff7f0e", "#2ca02c", "#9467bd", "#8c564b", "#e377c2", "#17becf", "#bcbd22", "#393b79")
 
 Times = NDArray[np.float64]

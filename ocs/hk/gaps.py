@@ -1,9 +1,10 @@
-"""Stretches without samples, and why: lost, the agent was off, or there was nothing.
+"""Stretches without samples, and why: lost, the agent or the recorder was off, or there was nothing.
 
 The recorder notes what it knows of in a feed of its own, ``{recorder's address}.feeds.notes``, which is recorded like
 any other.
 """
 
+import contextlib
 import math
 import os
 import time
@@ -21,10 +22,11 @@ from ocs.hk.moments import Moment, span_of
 from ocs.hk.names import chosen_names
 from ocs.hk.plan import BlockRef, Table, block_refs, read_tables
 
-__all__ = ["AGENT_OFF", "LOST", "NO_DATA", "Gap", "Note", "find_gaps", "gaps", "gaps_in", "notes_in"]
+__all__ = ["AGENT_OFF", "LOST", "NO_DATA", "RECORDER_OFF", "Gap", "Note", "find_gaps", "gaps", "gaps_in", "notes_in"]
 
 LOST: Final = "lost"
 AGENT_OFF: Final = "agent off"
+RECORDER_OFF: Final = "recorder off"
 NO_DATA: Final = "no data"
 
 _NOTES: Final = ".feeds.notes"
@@ -46,7 +48,7 @@ class Gap(NamedTuple):
     until: float
     """Where it ends."""
     kind: str
-    """``lost``, ``agent off`` or ``no data``."""
+    """``lost``, ``agent off``, ``recorder off`` or ``no data``."""
     samples: int = 0
     """How many samples are known to be lost."""
     detail: str = ""
@@ -69,7 +71,9 @@ class Note(NamedTuple):
     samples: int
     """How many samples."""
     detail: str
-    """Why."""
+    """Why; the session id, for ``on`` and ``off`` of an agent."""
+    recorder: str = ""
+    """The address of the recorder that noted it."""
 
 
 def gaps(
@@ -184,7 +188,9 @@ def notes_in(archive: Iterable[IndexedFile]) -> list[Note]:
         names = [f"{feed}.{field}" for field in _NOTE_FIELDS]
         data = load_from(files, names)
         columns = (data[name].values.tolist() for name in names)
-        notes += [Note(*told) for told in zip(data[names[0]].times.tolist(), *columns, strict=True)]
+        recorder = agent_of(feed)
+        told = zip(data[names[0]].times.tolist(), *columns, strict=True)
+        notes += [Note(*note)._replace(recorder=recorder) for note in told]
     return sorted(notes)
 
 
@@ -215,7 +221,12 @@ def find_gaps(
     lost = [gap for gap in lost_by_notes(feed, noted) if _touches(gap, start, stop)]
     empty = without(stretches(np.concatenate([*blocks, np.zeros(0)]), least, start, stop), _known_spans(lost))
     off = off_spans(agent_of(feed), noted)
-    unlike = [(AGENT_OFF, common(empty, off)), (NO_DATA, without(empty, off))]
+    rest, unrecorded = without(empty, off), recorder_off_spans(noted)
+    unlike = [
+        (AGENT_OFF, common(empty, off)),
+        (RECORDER_OFF, common(rest, unrecorded)),
+        (NO_DATA, without(rest, unrecorded)),
+    ]
     found = [Gap(feed, *span, kind) for kind, spans in unlike for span in spans if span[1] - span[0] > least]
     return sorted([*lost, *found], key=lambda gap: (_known(gap.since, gap.until), gap.kind))
 
@@ -270,18 +281,71 @@ def off_spans(agent: str, notes: Iterable[Note]) -> list[Span]:
         agent: its address.
         notes: the notes, in the order of time.
     """
-    spans = []
-    since: float | None = None
+    presence = _Presence()
     for note in notes:
-        if note.subject != agent or note.kind not in ("on", "off"):
+        if note.kind not in ("on", "off"):
             continue
         moment = _known(note.since, note.noted)
-        if note.kind == "off" and since is None:
-            since = moment
-        elif note.kind == "on" and since is not None:
-            spans.append((since, moment))
-            since = None
-    return united([*spans, *([] if since is None else [(since, math.inf)])])
+        if note.subject == note.recorder and note.kind == "off":
+            presence.unwatched_since = moment
+        if note.subject == agent:
+            presence.see(note.kind, note.detail, moment)
+    return united(presence.ended())
+
+
+class _Presence:
+    """When one agent was off."""
+
+    def __init__(self) -> None:
+        self.unwatched_since = math.nan
+        self._spans: list[Span] = []
+        self._since: float | None = None
+        self._run = ""
+
+    def see(self, kind: str, run: str, moment: float) -> None:
+        """Take a note of the agent.
+
+        A run that comes after another without an end of that was begun while no recorder looked.
+        """
+        if kind == "off":
+            self._since = moment if self._since is None else self._since
+            return
+        if self._since is None and self._run and run != self._run and self.unwatched_since < moment:
+            self._since = self.unwatched_since
+        if self._since is not None:
+            self._spans.append((self._since, _begun(run, self._since, moment)))
+        self._since, self._run = None, run
+
+    def ended(self) -> list[Span]:
+        """Return the spans; the last one may have no end."""
+        return [*self._spans, *([] if self._since is None else [(self._since, math.inf)])]
+
+
+def _begun(run: str, since: float, seen: float) -> float:
+    """Return when a run began: a session id is that time (unix s), unless it makes no sense."""
+    with contextlib.suppress(ValueError):
+        if since <= float(run) <= seen:
+            return float(run)
+    return seen
+
+
+def recorder_off_spans(notes: Iterable[Note]) -> list[Span]:
+    """Return when no recorder was on, of those that took notes.
+
+    Args:
+        notes: the notes, in the order of time.
+    """
+    spans: list[Span] = []
+    off: dict[str, float] = {}
+    for note in notes:
+        if note.subject != note.recorder or note.kind not in ("on", "off"):
+            continue
+        moment = _known(note.since, note.noted)
+        if note.kind == "off":
+            off.setdefault(note.recorder, moment)
+        elif note.recorder in off:
+            spans.append((off.pop(note.recorder), moment))
+    return united([*spans, *((since, math.inf) for since in off.values())])
 
 
 def united(spans: Iterable[Span]) -> list[Span]:

@@ -116,6 +116,7 @@ class Aggregator:
         if ledger:
             self._take_again(ledger)
             self._note(ledger.repairs)
+            self._note(notebook.began(ledger.away_since) if notebook else [])
         self.writer.commit()
         self._tell()
 
@@ -316,6 +317,7 @@ class Aggregator:
         """
         self.process_incoming_data()
         self._note_refusals()
+        self._note(self._notebook.ends() if self._notebook else [])
         self._put_frames(write_all=True)
         self.writer.close_file()
         if self._index:

@@ -89,6 +89,7 @@ class Ledger:
         since: when it began to record (unix, s).
         framed: provider → number of the last message that is in a file, as found at opening.
         repairs: what was found torn or damaged at opening.
+        away_since: when an earlier run of the recorder last wrote (unix, s), None if there was none.
 
     Raises:
         OSError: the disk does not take it.
@@ -116,6 +117,7 @@ class Ledger:
         self._dirty = self._closed = False
         self._ends: deque[int] = deque()
         """For each segment but the last, the number of the first message behind it."""
+        self.away_since = _last_written(folder)
         self._journal = Journal(folder, segment_bytes=_BY_HAND, head=self._head)
         try:
             self.framed, cuts = self._read_marks().settle(self._base)
@@ -338,3 +340,10 @@ class Ledger:
 def _cut_notes(cuts: Iterable[Cut], now: float) -> Iterator[Note]:
     for path, size in cuts:
         yield Note("repaired", path, None, now, 0, f"{size} bytes of a frame that was not written whole cut off")
+
+
+def _last_written(folder: Path) -> float | None:
+    """Return when a journal was last written to (unix, s), None if there is none."""
+    with contextlib.suppress(OSError):
+        return max((path.stat().st_mtime for path in folder.glob("*.journal")), default=None)
+    return None

@@ -51,6 +51,20 @@ class Notebook:
         envelope = {**self._agent.feeds[FEED].encoded(), "agg_params": {}}
         return {_BLOCK: {"block_name": _BLOCK, "timestamps": [when], "data": columns}}, envelope
 
+    def began(self, away_since: float | None) -> list[Note]:
+        """Return what is to be noted when a recording begins.
+
+        Args:
+            away_since: when the recorder was last at work before (unix, s), None if it never was.
+        """
+        recorder, now = self._agent.agent_address, self._clock()
+        away = [] if away_since is None else [Note("off", recorder, away_since, now, 0, "the recorder was away")]
+        return [*away, Note("on", recorder, now, None, 0, "the recorder is at work")]
+
+    def ends(self) -> list[Note]:
+        """Return what is to be noted when a recording ends."""
+        return [Note("off", self._agent.agent_address, self._clock(), None, 0, "the recorder is stopped")]
+
     def encoded(self) -> list[dict[str, Any]]:
         """Return the latest notes for ``session.data``."""
         return [note._asdict() for note in self.latest]

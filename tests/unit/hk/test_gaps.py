@@ -224,3 +224,24 @@ def test_the_gaps_of_a_feed_and_a_span_may_be_asked_for(archive):
 def test_the_notes_themselves_have_no_gaps_unless_asked_for(archive):
     assert {gap.feed for gap in gaps(archive)} == {FEED}
     gaps(archive, "notes")
+
+
+RECORDER = "observatory.rec"
+
+
+def own(kind, noted):
+    return note(kind, RECORDER, noted)._replace(recorder=RECORDER)
+
+
+def seen(noted, run):
+    return note("on", AGENT, noted, detail=run)._replace(recorder=RECORDER)
+
+
+def test_a_run_that_began_while_no_recorder_looked_shows_that_the_agent_was_off_meanwhile():
+    notes = [own("on", 0), seen(1, "0.5"), own("off", 11), own("on", 40), seen(41, "35.0")]
+    assert find_gaps(FEED, [steady((1, 10), (36, 50))], notes) == [Gap(FEED, 11, 35, "agent off")]
+
+
+def test_an_agent_that_went_on_while_the_recorder_was_away_was_not_off():
+    notes = [own("on", 0), seen(1, "0.5"), own("off", 11), own("on", 40), seen(41, "0.5")]
+    assert find_gaps(FEED, [steady((1, 11), (40, 50))], notes) == [Gap(FEED, 11, 40, "recorder off")]

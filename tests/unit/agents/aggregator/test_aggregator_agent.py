@@ -95,8 +95,10 @@ def test_stop_writes_everything_and_closes(args, tmp_path):
     assert work.stop_record(session, None)[0]
     thread.join(10)
 
-    assert result == [(True, "Recorded 100 values.")]
-    assert samples_in(files_of(tmp_path)) == {f"{ADDRESS}.a": [(float(i), i) for i in range(100)]}
+    assert result == [(True, "Recorded 112 values.")]  # with two notes, of its begin and its end
+    found = samples_in(files_of(tmp_path))
+    assert found[f"{ADDRESS}.a"] == [(float(i), i) for i in range(100)]
+    assert [kind for _, kind in found["obs.recorder.feeds.notes.kind"]] == ["on", "off"]
     assert session.data["current_file"] is None
 
 
