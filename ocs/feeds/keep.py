@@ -172,6 +172,11 @@ class Keep:
             while self._held and self._first < end:
                 self._pop()
 
+    def miss(self, first: int, end: int, since: float, until: float) -> bool:
+        """Enter messages of which nothing but their numbers is known; see `LostRanges.miss`."""
+        with self._lock:
+            return self.lost.miss(first, end, since, until)
+
     # Messages go
 
     def let_go(self) -> None:

@@ -7,11 +7,10 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from errno import ENOSPC
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ocs.errors import JournalError, JournalInUseError
 from ocs.feeds.keep import Keep, Kept, weight
@@ -30,21 +29,21 @@ _LEAVE_FREE = 0.05
 _OLD_S = 7 * 86_400.0
 _SETTLED_S = 3600.0
 """How long an agent has to run before the time of day is believed: it may be wrong at the start of a computer."""
+_SYNC_S = 1.0
+"""How long something may be written and not on the disk; with the time between turns no more than two seconds."""
 _LEAST_SEGMENT = 64 << 10
 _END = 1 << 64
 """Above every number."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunView:
+class RunView(NamedTuple):
     """An earlier run, as it is told to recorders: the first number and the one after the last, and what was lost."""
 
     range: tuple[int, int]
     lost: list[list[Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """What an earlier life of the agent left.
 
     Attributes:
@@ -173,6 +172,20 @@ class DiskKeep:
                 self._current.append(batch)
             finally:
                 self._keep.stored(self._current.range)
+        self.sync()
+
+    def sync(self) -> None:
+        """Bring what is written to the disk, if it is time to.
+
+        Raises:
+            OSError: the disk does not take it.
+        """
+        self._current.sync(within=_SYNC_S)
+
+    @property
+    def unsynced(self) -> bool:
+        """Whether something is written that the power could take."""
+        return self._current.unsynced
 
     def _make_room(self, size: int) -> None:
         used = self._used()
@@ -286,7 +299,11 @@ class DiskKeep:
         if run is None or run.range is None or start >= run.range[1]:
             return [], start
         end, scanned, chosen = run.range[1], 0, list[Kept]()
+        before = None
         for kept in takewhile(lambda kept: kept.parcel.number < end, run.read(start)):
+            if before is not None and run.damaged:
+                self._note_damage(run, before, kept)
+            before = kept
             scanned += weight(kept)
             if kept.when >= since:
                 limit -= weight(kept)
@@ -296,6 +313,20 @@ class DiskKeep:
             if scanned > _SCAN_BYTES:
                 return chosen, kept.parcel.number + 1
         return chosen, end
+
+    def _note_damage(self, run: RunOnDisk, before: Kept, after: Kept) -> None:
+        """Enter what lacks between two messages in the list of what is lost."""
+        first, end = before.parcel.number + 1, after.parcel.number
+        if first == end:
+            return
+        if run is self._current:
+            fresh = self._keep.miss(first, end, before.when, after.when)
+        else:
+            fresh = run.lost.miss(first, end, before.when, after.when)
+            run.save_lost()
+            self._refresh()
+        if fresh:
+            self.notes.append(f"{end - first} messages cannot be read: {'; '.join(run.damaged)[:500]}")
 
     def close(self) -> None:
         """Let others have the folder."""

@@ -78,7 +78,28 @@ class LostRanges:
                 known.since, known.until = min(known.since, when), max(known.until, when)
                 known.samples[feed] += samples
                 return
-        self._ranges.append(LostRange(number, number + 1, when, when, Counter({feed: samples})))
+        self._insert(LostRange(number, number + 1, when, when, Counter({feed: samples})))
+
+    def miss(self, first: int, end: int, since: float, until: float) -> bool:
+        """Enter messages of which nothing but their numbers is known.
+
+        Args:
+            first: the first number.
+            end: the number after the last.
+            since: they were published no sooner, unix s.
+            until: they were published no later, unix s.
+
+        Returns:
+            Whether that is new.
+        """
+        if any(known.first <= first and end <= known.end for known in self._ranges):
+            return False
+        self.changes += 1
+        self._insert(LostRange(first, end, since, until))
+        return True
+
+    def _insert(self, fresh: LostRange) -> None:
+        self._ranges.append(fresh)
         self._ranges.sort(key=lambda known: known.first)
         if len(self._ranges) > MOST_RANGES:
             self._merge_closest()

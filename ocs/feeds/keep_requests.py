@@ -1,8 +1,7 @@
 """What recorders may ask of `{address}.replay`. Whoever is on the router may call it, with anything."""
 
 from collections.abc import Container
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ocs.errors import InvalidRequestError
 
@@ -14,8 +13,7 @@ _SHORTEST_EVERY = 0.1
 _MOST = 2**64 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(NamedTuple):
     """A recorder tells what it has.
 
     Attributes:
@@ -29,15 +27,13 @@ class Check:
     have: dict[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Leave:
+class Leave(NamedTuple):
     """A recorder wants nothing to be kept for it any more."""
 
     recorder: str
 
 
-@dataclass(frozen=True, slots=True)
-class Fetch:
+class Fetch(NamedTuple):
     """A recorder wants messages.
 
     Attributes:

@@ -51,6 +51,7 @@ class RunOnDisk:
         self._journal: Journal | None = None
         self._writing = False
         self._end = 0
+        self._unsynced_since: float | None = None
         if folder.is_dir():
             self._open()
             self.rest()
@@ -66,6 +67,7 @@ class RunOnDisk:
         """Close the journal; it can still be read, and is opened again when there is something to write."""
         if self._journal is not None and self._writing:
             self._writing = False
+            self._unsynced_since = None
             with suppress(OSError, JournalError):  # what is not on the disk is in memory still
                 self._journal.close()
 
@@ -107,7 +109,7 @@ class RunOnDisk:
     # More and less
 
     def append(self, messages: Sequence[Kept]) -> None:
-        """Write messages; when it returns they are on the disk.
+        """Write messages: they survive this process, and by the next `sync` that is due the power too.
 
         Raises:
             OSError: the disk takes nothing, or not all; `range` tells what it has.
@@ -120,13 +122,35 @@ class RunOnDisk:
             name = topic.encode()
             journal.append(number, _MESSAGE, _HEAD.pack(when, samples, len(name)), name, payload)
         try:
-            journal.sync()
+            journal.write()
         except OSError:
             # What waits in the journal would be written later, and may have been given up by then.
             self.rest()
             self._end = max((kept.parcel.number + 1 for kept in self.read(self._end)), default=self._end)
             raise
         self._end = max(self._end, messages[-1].parcel.number + 1)
+        if self._unsynced_since is None:
+            self._unsynced_since = time.monotonic()
+
+    @property
+    def unsynced(self) -> bool:
+        """Whether something is written that the power could take."""
+        return self._unsynced_since is not None
+
+    def sync(self, *, within: float) -> None:
+        """Bring what is written to the disk, if it has waited for some time: one disk may have many agents.
+
+        Args:
+            within: how long it may wait, in seconds.
+
+        Raises:
+            OSError: the disk does not take it.
+        """
+        if self._journal is None or self._unsynced_since is None:
+            self._unsynced_since = None
+        elif self._writing and time.monotonic() - self._unsynced_since >= within:
+            self._journal.sync()
+            self._unsynced_since = None
 
     def drop_before(self, floor: int) -> None:
         """Delete what lies wholly below a number: whole files, or everything.

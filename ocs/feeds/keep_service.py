@@ -105,10 +105,11 @@ class KeepService:
         self._forget()
         keep.expire()
         self._tell_what_is_lost()
+        self._tell_notes()
         if self._disk is not None and not self._busy and self._clock() >= self._retry_at:
             self._use(self._disk)
         self._settle()
-        alert = keep.unsaved and (not keep.linked or keep.recorders.away(self._clock()))
+        alert = bool(keep.recorders) and (not keep.linked or keep.recorders.away(self._clock()))
         if self._timer is not None:
             self._timer = self._reactor.callLater(_ALERT if alert else _CALM, self._turn)
 
@@ -148,6 +149,8 @@ class KeepService:
         jobs: list[Callable[[], Any]] = []
         if below > self.keep.saved:
             jobs.append(partial(disk.save, below))
+        elif disk.unsynced:
+            jobs.append(disk.sync)
         state = (self._floors(), self.keep.lost.changes)
         if state != self._tidied and (disk.view or self.keep.on_disk or state[1] != self._tidied[1]):
             self._tidied = state
@@ -215,9 +218,8 @@ class KeepService:
             call.callback(None)
 
     def _tell_notes(self) -> None:
-        notes, self._disk.notes[:] = list(self._disk.notes), []  # type: ignore[union-attr]
-        for note in notes:
-            self._log.warn("{note}", note=note)
+        while self._disk is not None and self._disk.notes:
+            self._log.warn("{note}", note=self._disk.notes.pop(0))
 
     # Answers
 

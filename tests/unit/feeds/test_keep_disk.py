@@ -262,6 +262,10 @@ def test_what_is_damaged_costs_only_itself(live, folder):
     assert numbers[0] == 1
     assert numbers[-1] == 40
     assert 25 < len(numbers) < 40
+    ((first, end, *_, samples),) = life.disk.view["100.0"].lost
+    assert (set(range(1, 41)) - set(numbers), samples) == (set(range(first, end)), {})
+    life.disk.fetch("100.0", 1, 0.0, FOREVER)
+    assert len(life.disk.notes) == 1
 
 
 def test_a_folder_that_cannot_be_made_is_an_error_and_nothing_is_forgotten(live, folder, tmp_path):
