@@ -56,6 +56,7 @@ class Bench:
 
     def __init__(self, directory, quick=False):
         self.directory = Path(directory)
+        self.state = self.directory / "state"
         self.quick = quick
         self.port = free_port()
         self.ws_url, self.http_url = hub_of(self.port)["wamp_server"], hub_of(self.port)["wamp_http"]
@@ -93,7 +94,7 @@ class Bench:
             "hosts": {
                 "localhost": {
                     "log-dir": str(self.directory),
-                    "state-dir": str(self.directory / "state"),
+                    "state-dir": str(self.state),
                     "agent-instances": agents,
                 }
             },

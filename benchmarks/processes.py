@@ -104,9 +104,13 @@ class Child:
 
     def ask(self, command, timeout=30.0):
         """Send it one line and return its answer."""
+        self.say(command)
+        return self.answer(timeout)
+
+    def say(self, command):
+        """Send it one line."""
         self._process.stdin.write(command + "\n")
         self._process.stdin.flush()
-        return self.answer(timeout)
 
     def _last_line(self):
         lines = self.output_path.read_text(errors="replace").split("\n")
@@ -133,11 +137,11 @@ class Child:
                 return int(line.split()[1]) / 1024
         return 0.0
 
-    def stop(self, timeout=1.0):
-        """End it: SIGTERM, then SIGKILL after ``timeout`` seconds; returns how long it took, in seconds."""
+    def stop(self, timeout=1.0, by=signal.SIGTERM):
+        """End it by a signal, then SIGKILL after ``timeout`` seconds; returns how long it took, in seconds."""
         began = time.time()
         if self.is_alive:
-            self._process.send_signal(signal.SIGTERM)
+            self._process.send_signal(by)
         try:
             self._process.wait(timeout)
         except subprocess.TimeoutExpired:

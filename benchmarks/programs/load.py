@@ -58,8 +58,9 @@ class Load:
         # Each feed has the whole stretch of time since its last message to itself, so that no two samples coincide.
         start, step = self.began + number / self.rate, FEEDS / self.rate / self.samples
         stamps = [start + step * sample for sample in range(self.samples)]
-        block = {"block_name": "samples", "timestamps": stamps, "data": self.data}
-        self.session.publish(head["address"], [{"samples": block}, head])
+        name = head["agent_address"].rpartition(".")[2]
+        block = {"block_name": name, "timestamps": stamps, "data": self.data}
+        self.session.publish(head["address"], [{name: block}, head])
 
 
 if __name__ == "__main__":
