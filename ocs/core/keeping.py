@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ocs.feeds.keep_disk import DISK_BYTES
-from ocs.feeds.keep_service import KeepService
+from ocs.keep.disk import DISK_BYTES
+from ocs.keep.service import KeepService
 
 __all__ = ["keep_bytes", "keeping_of", "state_folder"]
 

@@ -1,7 +1,7 @@
 """What tests of the publisher's keep need: clocks that are set, and messages to keep."""
 
-from ocs.feeds.keep import Keep
 from ocs.feeds.outbox import Parcel
+from ocs.keep.memory import Keep
 
 
 class Clock:

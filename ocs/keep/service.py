@@ -9,10 +9,10 @@ from typing import Any
 from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
 
 from ocs.errors import JournalError
-from ocs.feeds.keep import Keep
-from ocs.feeds.keep_desk import ReplayDesk
-from ocs.feeds.keep_disk import DISK_BYTES, DiskKeep, Stored
-from ocs.feeds.keep_worker import Worker
+from ocs.keep.desk import ReplayDesk
+from ocs.keep.disk import DISK_BYTES, DiskKeep, Stored
+from ocs.keep.memory import Keep
+from ocs.keep.worker import Worker
 from ocs.wamp.lean_autobahn import ApplicationError
 from ocs.wamp.link import within
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocs.errors import InvalidRequestError
-from ocs.feeds.keep_requests import Check, Fetch, Leave, read_request
+from ocs.keep.requests import Check, Fetch, Leave, read_request
 
 CHECK = {"recorder": "r", "every": 1.0, "have": {"a": 3}}
 FETCH = {"recorder": "r", "every": 1, "run": "a", "from": 1, "since": 0, "limit": 1000}

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import Any, NamedTuple
 
-from ocs.feeds.keep_lost import LostRanges
-from ocs.feeds.keep_recorders import Recorders
 from ocs.feeds.outbox import Parcel
+from ocs.keep.lost import LostRanges
+from ocs.keep.recorders import Recorders
 
 __all__ = ["MEMORY_BYTES", "UNMET_S", "Keep", "Kept"]
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ocs.errors import JournalError
-from ocs.feeds.keep import Kept
-from ocs.feeds.keep_lost import LostRanges
 from ocs.feeds.outbox import Parcel
 from ocs.journal import Entry, Journal
+from ocs.keep.lost import LostRanges
+from ocs.keep.memory import Kept
 
 __all__ = ["SEGMENT_BYTES", "RunOnDisk", "write_json"]
 

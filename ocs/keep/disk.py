@@ -1,6 +1,6 @@
 """What an agent keeps on the disk: a folder a run, the list of its recorders, and a bound on all of it.
 
-Everything here waits for the disk, and so runs in the worker's thread (`keep_worker`); `view` is for all threads.
+Everything here waits for the disk, and so runs in the worker's thread (`worker`); `view` is for all threads.
 """
 
 import json
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ocs.errors import JournalError, JournalInUseError
-from ocs.feeds.keep import Keep, Kept, weight
-from ocs.feeds.keep_run import SEGMENT_BYTES, RunOnDisk, write_json
+from ocs.keep.memory import Keep, Kept, weight
+from ocs.keep.run import SEGMENT_BYTES, RunOnDisk, write_json
 
 __all__ = ["DISK_BYTES", "DiskKeep", "RunView", "Stored"]
 

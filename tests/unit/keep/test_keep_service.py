@@ -7,7 +7,7 @@ import msgpack
 import pytest
 from twisted.internet.defer import Deferred
 
-from ocs.feeds.keep_service import KeepService
+from ocs.keep.service import KeepService
 from ocs.wamp.lean_autobahn import ApplicationError
 from ocs.wamp.transport import MESSAGE_LIMIT
 from tests.harness.fakes import Log

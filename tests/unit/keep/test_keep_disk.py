@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from ocs.errors import JournalError
-from ocs.feeds import keep_disk
-from ocs.feeds.keep_disk import DiskKeep
+from ocs.keep import disk as keep_disk
+from ocs.keep.disk import DiskKeep
 from tests.harness.keeping import Clock, message, new_keep, publish
 from tests.harness.recording.disk import CannotTest, SmallDisk
 

@@ -1,6 +1,6 @@
 """The recorders that an agent knows: who is away, who is forgotten, what all have."""
 
-from ocs.feeds.keep_recorders import FORGET_LAST_S, FORGET_S, MOST_RECORDERS, Recorders
+from ocs.keep.recorders import FORGET_LAST_S, FORGET_S, MOST_RECORDERS, Recorders
 
 
 def known(**contacts):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ocs.errors import JournalError
-from ocs.feeds.keep_disk import DiskKeep
+from ocs.keep.disk import DiskKeep
 from tests.harness.keeping import Clock, message, new_keep, publish
 
 MEMORY = Path("/dev/shm")

@@ -8,10 +8,10 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from ocs.errors import InvalidRequestError
-from ocs.feeds.keep import Keep, Kept
-from ocs.feeds.keep_disk import DiskKeep
-from ocs.feeds.keep_requests import Check, Fetch, Leave, read_request
-from ocs.feeds.keep_worker import Worker
+from ocs.keep.disk import DiskKeep
+from ocs.keep.memory import Keep, Kept
+from ocs.keep.requests import Check, Fetch, Leave, read_request
+from ocs.keep.worker import Worker
 from ocs.wamp.lean_autobahn import ApplicationError
 
 __all__ = ["ReplayDesk"]

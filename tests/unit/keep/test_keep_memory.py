@@ -2,7 +2,7 @@
 
 import pytest
 
-from ocs.feeds.keep import UNMET_S
+from ocs.keep.memory import UNMET_S
 from tests.harness.keeping import Clock, new_keep, numbers, publish
 
 EVERY = 1.0

@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocs.feeds.keep_lost import MOST_RANGES, LostRanges
+from ocs.keep.lost import MOST_RANGES, LostRanges
 
 
 def entered(numbers):

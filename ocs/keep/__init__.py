@@ -1,0 +1,1 @@
+"""What an agent keeps of what it has published until its recorders have it, in memory and on the disk."""
