@@ -209,7 +209,8 @@ def test_a_small_disk_can_be_filled_and_freed(tmp_path):
 def result_of(side, **changes):
     books = {"accepted": 100, "missing": 0, "excused": 0, "duplicated": 0, "disordered": 0, "wrong": 0, "foreign": 0}
     books |= {"torn": {}, "lost_seconds": 0.0, "excused_seconds": 0.0, **changes}
-    base = {"fault": "router-kill", "side": side, "seconds": 5.0, "publishers": [], "trouble": "", "skipped": ""}
+    base = {"fault": "router-kill", "side": side, "seconds": 5.0, "publishers": [], "gone": 0}
+    base |= {"trouble": "", "skipped": ""}
     return {**base, "books": [books]}
 
 

@@ -77,7 +77,8 @@ def _cells(result: dict[str, Any] | None) -> list[str]:
         return ["no result", "-"]
     sums = totals(result)
     lost = max(books["lost_seconds"] for books in result["books"])
-    missing = f"{sums['missing']:,} ({lost:.1f} s)" if sums["missing"] else "0"
+    for_good = " and going on" if result["gone"] else ""
+    missing = f"{sums['missing']:,} ({lost:.1f} s{for_good})" if sums["missing"] else "0"
     if sums["excused"]:
         seconds = max(books["excused_seconds"] for books in result["books"])
         missing += f", {sums['excused']:,} allowed ({seconds:.1f} s)"
