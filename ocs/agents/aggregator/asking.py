@@ -132,6 +132,13 @@ class Asking:
             self._excuse()
         return [*self._checks(), *(self._fetches() if room else ())]
 
+    def fetches(self, now: float, *, room: bool) -> list[Request]:
+        """Return what is to be fetched at once, since something was answered; checks wait for their turn."""
+        if not (self._up and room and now >= self.now):
+            return []
+        self.now = now
+        return list(self._fetches())
+
     def _restart_clock(self, now: float) -> None:
         self._due.clear()
         for agent in self._agents.values():

@@ -142,6 +142,8 @@ class Reception:
         def answered(reply: Any) -> None:
             if streams is self.streams:
                 self._take_results(streams, streams.answered(request, reply))
+                for following in streams.fetches(self._agent.reactor.seconds(), room=self._inbox.room):
+                    self._ask(streams, following)
 
         def failed(failure: Any) -> None:
             if streams is self.streams:

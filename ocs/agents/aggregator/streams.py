@@ -243,6 +243,15 @@ class Streams:
         """
         return self._asking.requests(now, room=room)
 
+    def fetches(self, now: float, *, room: bool) -> list[Request]:
+        """Return what is to be fetched now, after an answer: who is far behind is not to wait for the next turn.
+
+        Args:
+            now: the time (s), of the same clock as for `requests`.
+            room: whether there is room for messages that are fetched.
+        """
+        return self._asking.fetches(now, room=room)
+
     def farewells(self) -> list[Request]:
         """Return what to say to all agents, for them to keep nothing for this recorder. Nobody waits for answers."""
         return self._asking.farewells()

@@ -129,6 +129,31 @@ def test_what_is_missing_is_fetched_and_taken_before_what_follows(rig):
     assert read_message(items[0].kind, items[0].body)[0] == numbered(3)[0]
 
 
+def test_what_did_not_fit_in_an_answer_is_asked_for_at_once(rig):
+    rig.given = 6
+    rig.start(at=3)
+    rig.publish(5)
+    _, answer = rig.asked("run")
+    rig.agent.calls.clear()
+    answer.callback({"run": RUN, "messages": [[3, 1.0, pack([numbered(3)])]], "next": 4})
+
+    ((_, request, _),) = rig.agent.calls
+    assert (request["run"], request["from"]) == (RUN, 4)
+
+
+def test_nothing_more_is_asked_for_than_there_is_room_for(rig):
+    rig.inbox = rig.reception._inbox = Inbox(max_values=2)
+    rig.inbox.open()
+    rig.given = 6
+    rig.start(at=3)
+    rig.publish(5)
+    _, answer = rig.asked("run")
+    rig.agent.calls.clear()
+    answer.callback({"run": RUN, "messages": [[3, 1.0, pack([numbered(3)])]], "next": 4})
+
+    assert rig.agent.calls == []
+
+
 def test_what_nobody_has_is_logged_noted_and_passed_over(rig):
     rig.lost = [[RUN, 3, 6, 100.0, 200.0, {"x": 12, "y": 3}]]
     rig.start(at=3)
