@@ -86,4 +86,5 @@ async def test_both_write_the_same_samples_in_the_same_schema(router, both):
         name = f"{FEED}.{field}"
         assert [value for _, value in mine[name]] == [value for _, value in other[name]]
         assert [when for when, _ in mine[name]] == pytest.approx([when for when, _ in other[name]], abs=3.3e-7)
-    assert set(scanned(files_of(ours))) == set(scanned(files_of(theirs)))
+    fields = set(scanned(files_of(ours)))
+    assert {name for name in fields if ".feeds.notes." not in name} == set(scanned(files_of(theirs)))

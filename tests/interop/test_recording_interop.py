@@ -181,7 +181,9 @@ def test_the_files_begin_alike_and_lie_in_the_same_places(recorded):
         assert len(files) > 1  # it has begun a new one every two seconds
         for path in files:
             frames = frames_of(path)
-            assert [int(frame["hkagg_type"]) for frame in frames[:2]] == [0, 1]
+            kinds = [int(frame["hkagg_type"]) for frame in frames[:2]]
+            # The published one may end between the first frame of a new file and the second.
+            assert kinds == [0, 1] or (side == "published" and path == files[-1] and kinds == [0])
             assert frames[0]["description"] == "HK data"
             assert path.parent.name == path.stem[:5]
             assert path.parent.parent == folders[side]
