@@ -56,7 +56,7 @@ def chosen(names):
 def rounds_of(case, args):
     """How often a case is measured: one that is called by name at least once."""
     own = case.quick_rounds if args.quick else case.rounds
-    return args.rounds or own or bool(args.names)
+    return args.rounds or own or int(bool(args.names))
 
 
 def measure(bench, case, sides, rounds, results):

@@ -27,6 +27,10 @@ TURN = 0.25
 _ROUND_TRIP = 1.0
 """Seconds that events which the router has sent already get to arrive when the recording is stopped."""
 
+_CATCH_UP = 10.0
+"""Seconds that what the agents still keep gets to be fetched when a person stops the recording."""
+
+_SHORT_TURN = 0.02
 _DISK_EVERY = 1.0
 """Seconds between two attempts to open the journal."""
 
@@ -150,10 +154,23 @@ class AggregatorAgent:
                     break
                 self.inbox.wait(TURN)
             if not once:
-                self._arrived.wait(_ROUND_TRIP)
+                self._take_the_rest(aggregator)
         finally:
             self.inbox.close()
             self.agent.call_in_reactor(lambda: self.reception.stop(leave=self._stopped_by_user))
+
+    def _take_the_rest(self, aggregator: "Aggregator") -> None:
+        """Take in what is on its way still: what the router has sent, and at a person's stop what is to be fetched.
+
+        What is to be fetched when the agent ends is fetched at its next start.
+        """
+        until = time.monotonic() + (_CATCH_UP if self._stopped_by_user else _ROUND_TRIP)
+        while time.monotonic() < until:
+            behind = self._stopped_by_user and self.agent.realm_joined and self.reception.counts.get("behind")
+            if self._arrived.is_set() and not behind:
+                return
+            aggregator.run()
+            self.inbox.wait(_SHORT_TURN)
 
     def _open_ledger(self, session: ocs_agent.OpSession, data_dir: str) -> "Ledger | None":
         """Open the journal as soon as the disk allows; None if the recording is stopped before.
@@ -202,7 +219,7 @@ class AggregatorAgent:
             safe=lambda news: self.agent.call_in_reactor(self.reception.safe, news),
             notebook=self.notebook,
             index=IndexWriter(lambda line: self.log.warn("{line}", line=line)),
-            more=lambda: {"messages": self.reception.encoded(), "notes": self.notebook.encoded()},
+            more=lambda: {"messages": self.reception.counts, "notes": self.notebook.encoded()},
         )
 
     def stop_record(self, session: ocs_agent.OpSession, params: dict[str, Any] | None) -> Result:

@@ -41,11 +41,14 @@ class Reception:
 
     Attributes:
         streams: what is known of the streams, None while nothing is being recorded.
+        counts: what is shown of them as ``session.data``: how many are behind, and counts of messages. Made anew every
+            time it changes, for the recording thread to look at.
         take: the handler of events: takes one as it came from the wire, if it is of use. Never waits, never raises.
     """
 
     def __init__(self, agent: Any, inbox: Inbox, notebook: Notebook) -> None:
         self.streams: Streams | None = None
+        self.counts: dict[str, int] = {}
         self._agent = agent
         self._inbox = inbox
         self._notebook = notebook
@@ -86,6 +89,7 @@ class Reception:
             streams: what is known of them.
         """
         self.streams = streams
+        self.counts = {}
         if self._agent.realm_joined:
             streams.link_up()
         if not self._asking.running:
@@ -120,8 +124,14 @@ class Reception:
         if not self._agent.realm_joined:
             function()
             return
+
+        def arrived(_: Any) -> None:
+            if self.streams is not None:
+                self._show(self.streams)
+            function()
+
         # What the router sends comes in order: the answer to any question comes behind it.
-        self._agent.call("wamp.session.count").addBoth(lambda _: function())
+        self._agent.call("wamp.session.count").addBoth(arrived)
 
     def safe(self, news: Mapping[Key, int]) -> None:
         """Note what is on our disk: the agents will be told."""
@@ -135,6 +145,7 @@ class Reception:
         self.note(streams.tick(time.time()))
         for request in streams.requests(self._agent.reactor.seconds(), room=self._inbox.room):
             self._ask(streams, request)
+        self._show(streams)
         for agent, why in streams.troubles():
             self._agent.log.warn("{agent} cannot be asked for what is missing: {why}", agent=agent, why=why)
 
@@ -163,6 +174,7 @@ class Reception:
             self._inbox.add(_position(key, number), 1)
         for key in streams.forgotten():
             self._inbox.add(_position(key, FORGET), 1)
+        self._show(streams)
 
     def _lose(self, lost: Lost) -> None:
         self._agent.log.warn(
@@ -170,12 +182,10 @@ class Reception:
         )
         self.note(lost_notes(lost))
 
-    def encoded(self) -> dict[str, int]:
-        """Return the counts for ``session.data``."""
-        streams = self.streams
-        if streams is None:
-            return {}
-        return {
+    # What is shown, also to the recording thread
+
+    def _show(self, streams: Streams) -> None:
+        self.counts = {
             "behind": streams.behind,
             "fetched": streams.fetched,
             "let_go": streams.early,

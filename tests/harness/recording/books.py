@@ -262,7 +262,7 @@ class Books:
     def as_json(self) -> dict:
         names = ("accepted", "recorded", "missing", "excused", "duplicated", "disordered", "wrong", "foreign")
         totals = {name: self.total(name) for name in names}
-        bad = [asdict(account) for account in self.accounts if not account.balanced]
+        bad = [{**asdict(account), "gaps": len(account.gaps)} for account in self.accounts if not account.balanced]
         seconds = {"lost_seconds": self.lost_seconds, "excused_seconds": self.excused_seconds}
         return {"archive": self.archive, **totals, **seconds, "torn": self.torn, "feeds": bad}
 

@@ -175,3 +175,26 @@ def test_a_data_folder_that_cannot_be_made_is_one_line(tmp_path):
     assert ended.returncode == 1
     assert ended.stderr.splitlines()[-1].startswith(f"The data folder {tmp_path}/file/hk cannot be made")
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(("ending", "turns"), [(False, 3), (True, 0)])
+def test_a_person_s_stop_waits_for_what_is_to_be_fetched_and_the_agent_s_end_does_not(args, ending, turns):
+    agent = Agent()
+    agent.operations.ending = ending
+    work = module.AggregatorAgent(agent, args)
+    session = OpSession(1, "record")
+    session.set_status("running")
+    work.stop_record(session, None)
+    agent.realm_joined = True
+    work.reception.counts = {"behind": 1}
+    taken = []
+
+    class Turns:
+        def run(self):
+            taken.append(1)
+            if len(taken) == 3:
+                work.reception.counts = {"behind": 0}
+
+    work._take_the_rest(Turns())
+
+    assert len(taken) == turns

@@ -302,3 +302,15 @@ def test_what_has_arrived_is_known_after_a_round_trip(rig):
     rig.reception.when_arrived(note)
 
     assert arrived.count == 2
+
+
+def test_what_is_behind_is_shown_when_all_that_was_sent_has_arrived(rig):
+    rig.start()
+    rig.turn()
+    assert rig.reception.counts["behind"] == 0
+    rig.publish(2)
+    rig.reception.when_arrived(lambda: None)
+    rig.agent.calls.pop()[-1].callback(1)
+
+    assert rig.reception.counts["behind"] == 1
+    assert rig.reception.counts["let_go"] == 1
