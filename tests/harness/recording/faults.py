@@ -207,6 +207,11 @@ def cut_power(world: Observatory) -> None:
         shim.lose_power(world.chance)
 
 
+def cut_power_for_a_moment(world: Observatory) -> None:
+    cut_power(world)
+    restore_power(world)
+
+
 def restore_power(world: Observatory) -> None:
     start_router(world)
     for member in world.members:
@@ -263,6 +268,8 @@ _ALL = [
     Fault("two-recorders", "two aggregators at once, one of them SIGKILLed and away", kill_recorder, start_recorder,
           touches=frozenset({"recorder"}), needs={"recorders": 2}),
     Fault("power-cut", "power cut: all killed at one instant, unsynced data lost", cut_power, restore_power,
+          touches=frozenset({"all"}), needs=_SHIM),
+    Fault("power-cut-alone", "the same, after the aggregator has been away", kill_recorder, cut_power_for_a_moment,
           touches=frozenset({"all"}), needs=_SHIM),
 ]  # fmt: skip
 
