@@ -1,6 +1,7 @@
 """One run of an agent on the disk: its messages in a journal, and the list of what it lost."""
 
 import json
+import os
 import shutil
 import struct
 import time
@@ -246,5 +247,13 @@ def write_json(path: Path, value: Any) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps(value))
+    with fresh.open("w") as file:
+        file.write(json.dumps(value))
+        file.flush()
+        os.fsync(file.fileno())
     fresh.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -222,13 +222,20 @@ async def script(app, args):
     fake = await client_t.AsyncOCSClient.connect(app, f"{args.address_root}.fake-1")
     heard = []
     await fake.subscribe("heartbeat", heard.append)
-    print("started", (await fake.delay_task.start(delay=8)).status, flush=True)
-    reply = await fake.delay_task.wait()
-    count = len(heard)
-    while len(heard) == count:
-        pause = Deferred()
-        reactor.callLater(0.1, pause.callback, None)
-        await pause
+
+    async def beat():
+        count = len(heard)
+        while len(heard) == count:
+            pause = Deferred()
+            reactor.callLater(0.1, pause.callback, None)
+            await pause
+
+    started = await fake.delay_task.start(delay=8)
+    waiting = fake.delay_task.wait()
+    await beat()  # by then the wait has begun: it is for one that has that an outage is no end
+    print("started", started.status, flush=True)
+    reply = await waiting
+    await beat()
     print(reply.session["success"], flush=True)
 """
 

@@ -52,7 +52,7 @@ class Reception:
         self._agent = agent
         self._inbox = inbox
         self._notebook = notebook
-        self._asking = LoopingCall(self._turn)
+        self._asking = LoopingCall(self._turn_or_tell)
         from ocs.agents.aggregator.packed import PackedReader  # noqa: PLC0415 - NumPy is slow to load: not for --help
 
         self.take = takes_frame(self._take, PackedReader())
@@ -137,6 +137,13 @@ class Reception:
         """Note what is on our disk: the agents will be told."""
         if self.streams is not None:
             self.streams.durable(news)
+
+    def _turn_or_tell(self) -> None:
+        """Take a turn; one that fails does not keep the next from being taken."""
+        try:
+            self._turn()
+        except Exception:  # whatever it is, to stop asking would cost data
+            self._agent.log.failure("asking for what is missing failed; trying again")
 
     def _turn(self) -> None:
         streams = self.streams

@@ -314,3 +314,16 @@ def test_what_is_behind_is_shown_when_all_that_was_sent_has_arrived(rig):
 
     assert rig.reception.counts["behind"] == 1
     assert rig.reception.counts["let_go"] == 1
+
+
+def test_a_turn_that_fails_is_told_and_the_next_is_taken(rig):
+    rig.agent.log.failure = rig.agent.log.lines.append
+    rig.start(at=3)
+    rig.beat(9)
+    tick, rig.reception.streams.tick = rig.reception.streams.tick, lambda _now: 1 / 0
+    rig.turn(0.25)
+    rig.reception.streams.tick = tick
+    rig.turn()
+
+    assert "failed" in rig.agent.log.lines[0]
+    assert rig.agent.calls
