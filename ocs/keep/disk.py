@@ -29,8 +29,8 @@ _LEAVE_FREE = 0.05
 _OLD_S = 7 * 86_400.0
 _SETTLED_S = 3600.0
 """How long an agent has to run before the time of day is believed: it may be wrong at the start of a computer."""
-_SYNC_S = 1.0
-"""How long something may be written and not on the disk; with the time between turns no more than two seconds."""
+_SYNC_S = 0.5
+"""How much time is between two syncs, at least: one disk may have many agents."""
 _LEAST_SEGMENT = 64 << 10
 _END = 1 << 64
 """Above every number."""
@@ -180,7 +180,7 @@ class DiskKeep:
         Raises:
             OSError: the disk does not take it.
         """
-        self._current.sync(within=_SYNC_S)
+        self._current.sync(pause=_SYNC_S)
 
     @property
     def unsynced(self) -> bool:

@@ -12,7 +12,7 @@ FORGET_LAST_S = 7 * FORGET_S
 """The same for one beside which no other has called: it may only be a long weekend."""
 MOST_RECORDERS = 16
 
-_MISSED_CALLS = 3.0
+_MISSED_CALLS = 2.5
 _LEAST_PATIENCE = 1.0
 
 

@@ -1,6 +1,7 @@
 """One run of an agent on the disk: its messages in a journal, and the list of what it lost."""
 
 import json
+import math
 import os
 import shutil
 import struct
@@ -52,7 +53,8 @@ class RunOnDisk:
         self._journal: Journal | None = None
         self._writing = False
         self._end = 0
-        self._unsynced_since: float | None = None
+        self._unsynced = False
+        self._synced_at = -math.inf
         if folder.is_dir():
             self._open()
             self.rest()
@@ -68,7 +70,7 @@ class RunOnDisk:
         """Close the journal; it can still be read, and is opened again when there is something to write."""
         if self._journal is not None and self._writing:
             self._writing = False
-            self._unsynced_since = None
+            self._unsynced = False
             with suppress(OSError, JournalError):  # what is not on the disk is in memory still
                 self._journal.close()
 
@@ -130,28 +132,28 @@ class RunOnDisk:
             self._end = max((kept.parcel.number + 1 for kept in self.read(self._end)), default=self._end)
             raise
         self._end = max(self._end, messages[-1].parcel.number + 1)
-        if self._unsynced_since is None:
-            self._unsynced_since = time.monotonic()
+        self._unsynced = True
 
     @property
     def unsynced(self) -> bool:
         """Whether something is written that the power could take."""
-        return self._unsynced_since is not None
+        return self._unsynced
 
-    def sync(self, *, within: float) -> None:
-        """Bring what is written to the disk, if it has waited for some time: one disk may have many agents.
+    def sync(self, *, pause: float) -> None:
+        """Bring what is written to the disk, unless that has just been done.
 
         Args:
-            within: how long it may wait, in seconds.
+            pause: how long ago it was done last, at least, in seconds.
 
         Raises:
             OSError: the disk does not take it.
         """
-        if self._journal is None or self._unsynced_since is None:
-            self._unsynced_since = None
-        elif self._writing and time.monotonic() - self._unsynced_since >= within:
+        if self._journal is None or not self._writing:
+            self._unsynced = False
+        elif self._unsynced and time.monotonic() - self._synced_at >= pause:
             self._journal.sync()
-            self._unsynced_since = None
+            self._unsynced = False
+            self._synced_at = time.monotonic()
 
     def drop_before(self, floor: int) -> None:
         """Delete what lies wholly below a number: whole files, or everything.

@@ -1,4 +1,4 @@
-"""The work of keeping: looking every second what has to go, what to the disk, and what else there is to be done."""
+"""The work of keeping: looking again and again what has to go, what to the disk, and what else there is to be done."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -19,8 +19,8 @@ from ocs.wamp.link import within
 __all__ = ["KeepService"]
 
 _CALM = 1.0
-_ALERT = 0.5
-"""How often it is looked what has to be done, in seconds: while recorders call, and while one is away."""
+_ALERT = 0.25
+"""How often it is looked what has to be done, in seconds: while recorders have all, and while one lacks something."""
 _LOAD_PATIENCE = 10.0
 _RETRY = (1.0, 30.0)
 """How long after a failure the disk is tried again at first, and at most, in seconds."""
@@ -109,8 +109,8 @@ class KeepService:
         if self._disk is not None and not self._busy and self._clock() >= self._retry_at:
             self._use(self._disk)
         self._settle()
-        alert = bool(keep.recorders) and (not keep.linked or keep.recorders.away(self._clock()))
         if self._timer is not None:
+            alert = keep.unsaved or (self._disk is not None and self._disk.unsynced)
             self._timer = self._reactor.callLater(_ALERT if alert else _CALM, self._turn)
 
     def _forget(self) -> None:

@@ -30,6 +30,7 @@ class Up:
         self.data_dir = data_dir or tmp_path / "ocs data"
         self.errors = (tmp_path / "stderr").open("w+")
         self.events = []
+        self._partial = b""
         argv = [*OCS, "up", "--data-dir", str(self.data_dir), "--interval", "1", "--json", *words]
         self.process = subprocess.Popen(
             argv, stdout=subprocess.PIPE, stderr=self.errors, cwd=tmp_path, env={**os.environ, **(env or {})}
@@ -40,12 +41,14 @@ class Up:
         deadline = time.monotonic() + seconds
         os.set_blocking(self.process.stdout.fileno(), False)
         while time.monotonic() < deadline:
-            line = self.process.stdout.readline()
-            if line:
+            read = self.process.stdout.readline()  # what is there of a line, not always all of it
+            self._partial += read or b""
+            if self._partial.endswith(b"\n"):
+                line, self._partial = self._partial, b""
                 self.events.append(json.loads(line))
                 if wanted(self.events[-1]):
                     return self.events[-1]
-            else:
+            elif not read:
                 assert self.process.poll() is None, f"ended: {self.stderr()} {self.events[-3:]}"
                 time.sleep(0.02)
         raise AssertionError(f"in vain; last events {self.events[-5:]}")
@@ -70,7 +73,7 @@ class Up:
     def wait(self, seconds=30.0):
         os.set_blocking(self.process.stdout.fileno(), True)
         rest, _ = self.process.communicate(timeout=seconds)
-        self.events += [json.loads(line) for line in rest.splitlines()]
+        self.events += [json.loads(line) for line in (self._partial + rest).splitlines()]
         return self.process.returncode
 
 

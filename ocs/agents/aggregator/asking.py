@@ -27,8 +27,8 @@ BATCH_BYTES: Final = 1 << 20
 EVERY_PER_AGENT: Final = 0.01
 """Seconds between two calls to whomever."""
 
-QUIET: Final = 2.5
-"""How many times as long an agent of which nothing comes is left alone: it would take us for away after three times."""
+QUIET: Final = 2.0
+"""How many times as long an agent of which nothing comes is left alone: it would take us for away after 2.5 times."""
 
 _LONGEST_PAUSE: Final = 10.0
 _SHORTEST_PAUSE: Final = 0.25

@@ -75,7 +75,7 @@ class Streams:
         root: str,
         since: float,
         positions: Mapping[Key, int] | None = None,
-        every: float = 1.0,
+        every: float = 0.5,
     ) -> None:
         self.duplicates = self.early = self.fetched = self.lost_messages = 0
         self._since = since

@@ -12,10 +12,10 @@ def known(**contacts):
 
 def test_who_calls_in_time_is_not_away():
     recorders = known(a=10.0)
-    assert not recorders.away(13.0)
-    assert recorders.away(13.1)
-    recorders.meet("a", 10.0, 13.1)
-    assert not recorders.away(43.0)
+    assert not recorders.away(12.5)
+    assert recorders.away(12.6)
+    recorders.meet("a", 10.0, 12.6)
+    assert not recorders.away(37.6)
 
 
 def test_all_have_what_the_one_with_the_least_has():

@@ -24,7 +24,7 @@ class Bench:
     """Streams, asked and answered by hand."""
 
     def __init__(self, positions=None, since=100.0):
-        self.streams = Streams("me", root="observatory", since=since, positions=positions)
+        self.streams = Streams("me", root="observatory", since=since, positions=positions, every=1.0)
         self.streams.link_up()
         self.now = 1000.0
 
