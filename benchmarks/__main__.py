@@ -5,13 +5,13 @@ import sys
 import tempfile
 import time
 
-from benchmarks import agent_start, aggregator, client, keeping, publish, reading, registry
+from benchmarks import agent_start, aggregator, client, host_manager, keeping, publish, reading, registry
 from benchmarks.bench import Bench
 from benchmarks.report import Results, save, show
 from benchmarks.sides import BenchmarkError, both_sides
 from ocs.cli.output import program, say, say_json, warn
 
-MODULES = (agent_start, client, publish, aggregator, keeping, registry, reading)
+MODULES = (agent_start, client, publish, aggregator, keeping, registry, reading, host_manager)
 CASES = [case for module in MODULES for case in module.CASES]
 
 

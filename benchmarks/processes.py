@@ -13,7 +13,7 @@ import psutil
 
 from benchmarks.sides import BenchmarkError, child_environment
 
-__all__ = ["Child", "Cost", "process_cpu", "tree_cpu"]
+__all__ = ["MIB", "Child", "Cost", "process_cpu", "tree_cpu"]
 
 MIB = 1024 * 1024
 
