@@ -1,6 +1,7 @@
 """Printing for people and machines: the one place of the programs that writes to the terminal."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
@@ -76,6 +77,7 @@ def program(main: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # The reader (head, less) has gone: close quietly, also at interpreter exit.
-        sys.stderr.close()
+        # The reader (head, less) has gone. What is still buffered would fail once more when the interpreter exits, and
+        # change the exit code.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
