@@ -1,10 +1,10 @@
 """Supervised child processes: decided in `states`, carried out by `Supervisor`."""
 
-from ocs.supervisor.ledger import Ledger, end_leftovers
+from ocs.supervisor.ledger import Entry, Ledger, end_leftovers
 from ocs.supervisor.output import ChildOutput, LogFile, Tail
-from ocs.supervisor.process import ChildProcess, Command
+from ocs.supervisor.process import ChildProcess, Command, Launcher, LaunchError
 from ocs.supervisor.states import ChildState, Event, Exit, Phase, Policy, SendSignal, Start, Target, step
-from ocs.supervisor.supervisor import Child, Supervisor
+from ocs.supervisor.supervisor import Child, PastRun, Supervisor
 
 __all__ = [
     "Child",
@@ -12,10 +12,14 @@ __all__ = [
     "ChildProcess",
     "ChildState",
     "Command",
+    "Entry",
     "Event",
     "Exit",
+    "LaunchError",
+    "Launcher",
     "Ledger",
     "LogFile",
+    "PastRun",
     "Phase",
     "Policy",
     "SendSignal",

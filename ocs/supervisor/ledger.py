@@ -32,6 +32,8 @@ class Entry:
     pid: int
     created: float
     """When it began, in seconds since 1970, as psutil tells it."""
+    started: float = 0.0
+    """When it was started, in seconds since 1970, for people to read."""
 
     @property
     def runs(self) -> bool:

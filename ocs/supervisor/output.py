@@ -145,6 +145,19 @@ class ChildOutput:
             if not self._writing:
                 self._flush(self._log)
 
+    def read_since(self, position: int | None = None, limit: int = 100) -> tuple[list[str], int]:
+        """Return what has been printed since an earlier call.
+
+        Args:
+            position: as the earlier call gave it; None: the last ``limit`` lines.
+            limit: how many lines at most.
+
+        Returns:
+            The lines, oldest first, and the position for the next call.
+        """
+        lines = self.tail.lines()[-limit:]
+        return lines, len(lines)
+
     def is_full(self) -> bool:
         """Whether the child should be made to wait."""
         return self._waiting_bytes > self._limit

@@ -4,7 +4,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from ocs.supervisor.output import ChildOutput
 from ocs.supervisor.states import Exit
 
-__all__ = ["ChildProcess", "Command", "group_is_gone", "signal_group"]
+__all__ = ["ChildProcess", "Command", "LaunchError", "Launcher", "group_is_gone", "signal_group"]
 
 _OUTPUT_GRACE = 1.0
 """Time for the last output after a process has ended, in seconds: a descendant in another group may hold the pipe."""
@@ -41,6 +41,17 @@ class Command:
     cwd: Path | None = None
     log_file: Path | None = None
     """Where all it prints is kept; None: only the last lines are."""
+
+
+class LaunchError(OSError):
+    """A launcher cannot start this command; it is to be started plainly."""
+
+
+Launcher = Callable[[Command, int, int], Awaitable[int]]
+"""Starts a command another way: given it, a descriptor for its output (1 and 2) and one of its gate, gives its process id.
+
+The process has a session of its own, and begins only when a byte can be read at the gate; at the gate's end it exits.
+"""
 
 
 class ChildProcess(ProcessProtocol):

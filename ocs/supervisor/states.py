@@ -18,7 +18,19 @@ import signal
 from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
 
-__all__ = ["Action", "ChildState", "Event", "Exit", "Phase", "Policy", "SendSignal", "Start", "Target", "step"]
+__all__ = [
+    "Action",
+    "ChildState",
+    "Event",
+    "Exit",
+    "Phase",
+    "Policy",
+    "SendSignal",
+    "Start",
+    "Target",
+    "adopted",
+    "step",
+]
 
 
 class Target(StrEnum):
@@ -64,11 +76,15 @@ class Exit:
     """The signal that ended it."""
     error: str = ""
     """Why it could not be started."""
+    unknown: bool = False
+    """It was not our own child, having been taken over from an earlier supervisor: nobody knows."""
 
     def __str__(self) -> str:
         """Return the end in words."""
         if self.error:
             return f"could not be started: {self.error}"
+        if self.unknown:
+            return "ended, nobody knows how"
         if self.signum is not None:
             return f"killed by {signal.Signals(self.signum).name}"
         return f"exit code {self.code}"
@@ -106,6 +122,8 @@ class Policy:
     longest_delay: float = 60.0
     stable_after: float = 60.0
     """A child that has run this long starts again at once, its earlier failures forgotten."""
+    restarts: bool = True
+    """False: an end that nobody asked for leaves the child down and wanted down; somebody else decides on it."""
 
     def delay(self, failures: int) -> float:
         """Return how long to wait before the start that follows ``failures`` failures in a row, in seconds."""
@@ -173,6 +191,16 @@ def step(state: ChildState, event: Event | Exit, now: float, policy: Policy) -> 
             return _tick(state, now, policy)
 
 
+def adopted(now: float, age: float = 0.0) -> ChildState:
+    """Return the state of a child whose process has been taken over, running.
+
+    Args:
+        now: the present, in seconds, on the clock of ``state.since``.
+        age: how long the process has run, in seconds.
+    """
+    return ChildState(Phase.UP, Target.UP, since=now - age, starts=1)
+
+
 def _wish_up(state: ChildState, now: float) -> Decision:
     state = replace(state, target=Target.UP)
     return _start(state, now) if state.phase is Phase.DOWN else (state, ())
@@ -220,6 +248,8 @@ def _next_signal(state: ChildState, now: float, policy: Policy) -> Decision:
 
 def _ended(state: ChildState, end: Exit, now: float, policy: Policy) -> Decision:
     asked_for = state.phase is Phase.STOPPING
+    if not asked_for and not policy.restarts:
+        state = replace(state, target=Target.DOWN)
     stable = not end.error and now - state.since >= policy.stable_after
     failures = 0 if asked_for or stable else state.failures + 1
     gone = replace(state, phase=Phase.DOWN, since=now, due=None, signals=0, failures=failures, last_exit=end)

@@ -1,19 +1,34 @@
 """Carries out for a set of children what `ocs.supervisor.states` decides."""
 
 import os
+import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.base import DelayedCall
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.logger import Logger
 
+from ocs.supervisor.ledger import Entry
 from ocs.supervisor.output import ChildOutput, LogFile
-from ocs.supervisor.process import ChildProcess, Command
-from ocs.supervisor.states import Action, ChildState, Event, Exit, Policy, SendSignal, Start, step
+from ocs.supervisor.process import ChildProcess, Command, Launcher
+from ocs.supervisor.states import Action, ChildState, Event, Exit, Phase, Policy, SendSignal, Start, step
 
-__all__ = ["Child", "Supervisor"]
+__all__ = ["Child", "PastRun", "Supervisor"]
+
+
+@dataclass(frozen=True, slots=True)
+class PastRun:
+    """One run of a child that is over; times in seconds since 1970."""
+
+    started: float
+    ended: float
+    end: Exit
+    last_lines: tuple[str, ...]
+    """The last of what it printed."""
 
 
 @dataclass(eq=False)
@@ -26,6 +41,12 @@ class Child:
     state: ChildState = field(default_factory=ChildState)
     process: ChildProcess | None = None
     timer: DelayedCall | None = None
+    history: deque[PastRun] = field(default_factory=lambda: deque(maxlen=10))
+    """The last runs, the newest last."""
+    started: float | None = None
+    """When the process was started, in seconds since 1970; None while there is none."""
+    adopted: bool = False
+    """Whether the process was started by an earlier supervisor."""
     ready: bool = False
     """Whether this process does its work: set by whoever can tell, cleared at every start."""
 
@@ -51,13 +72,21 @@ class Supervisor:
     Args:
         reactor: spawns, keeps the time and lends threads.
         policy: how patient to be with children that are given none of their own.
-        on_change: called with a child whenever its phase or its target has changed.
+        on_change: called with a child whenever its phase, its target or its process has changed.
+        state_dir: where the ledger and the pipes are; None: no child outlives this process.
+        launcher: starts children faster than plainly; None: all are started plainly.
     """
 
     log = Logger()
 
     def __init__(
-        self, reactor: Any, *, policy: Policy | None = None, on_change: Callable[[Child], None] | None = None
+        self,
+        reactor: Any,
+        *,
+        policy: Policy | None = None,
+        on_change: Callable[[Child], None] | None = None,
+        state_dir: Path | None = None,
+        launcher: Launcher | None = None,
     ) -> None:
         self.children: dict[str, Child] = {}
         self._reactor = reactor
@@ -81,6 +110,48 @@ class Supervisor:
         child = Child(command, ChildOutput(self._reactor, log), policy or self._policy)
         self.children[command.name] = child
         return child
+
+    def remove(self, name: str) -> None:
+        """Forget a child that is down.
+
+        Raises:
+            KeyError: there is no child of that name.
+            ValueError: it is not down.
+        """
+        child = self.children[name]
+        if child.state.phase is not Phase.DOWN:
+            raise ValueError(f"{name} is {child.state.phase}: it can be removed when it is down")
+        del self.children[name]
+
+    def replace_command(self, name: str, command: Command) -> None:
+        """Start a child another way from its next start on.
+
+        Raises:
+            KeyError: there is no child of that name.
+            ValueError: the command has another name.
+        """
+        if command.name != name:
+            raise ValueError(f"a command for {name} is called {command.name}")
+        self.children[name].command = command
+
+    def leftovers(self) -> dict[str, Entry]:
+        """Return by name what an earlier supervisor has left running and nobody has adopted."""
+        return {}
+
+    def adopt(self, name: str) -> bool:
+        """Take over the process that an earlier supervisor has left for a child.
+
+        Returns:
+            Whether there is one; False if it has ended meanwhile.
+
+        Raises:
+            KeyError: there is no child of that name.
+        """
+        return self.children[name].state.alive
+
+    def release(self) -> "Deferred[None]":
+        """Let go of all children: they run on, for the next supervisor to adopt."""
+        return succeed(None)
 
     def tell(self, name: str, event: Event) -> None:
         """Tell one child of a wish: `Event.WISH_UP`, `Event.WISH_DOWN`, `Event.RESTART` or `Event.HURRY`.
@@ -143,10 +214,14 @@ class Supervisor:
     def _start(self, child: Child) -> None:
         def gone(end: Exit) -> None:
             child.output.note(f"{child.name}: {end}")
-            child.process = None
+            child.history.append(
+                PastRun(child.started or time.time(), time.time(), end, tuple(child.output.tail.lines()[-20:]))
+            )
+            child.process, child.started = None, None
             self._dispatch(child, end)
 
         child.ready = False
+        child.started = time.time()
         child.process = ChildProcess(self._reactor, child.output, gone)
         try:
             child.process.start(child.command)
