@@ -226,6 +226,18 @@ def test_fake_data_is_recorded_and_checkdata_finds_it(site, run_agent, start, fo
     assert faker["age"] < 60
 
 
+def test_while_it_is_well_an_agent_writes_nothing_to_its_own_disk(site, run_agent, start):
+    site.add_instance("FakeDataAgent", "faker", ["--mode", "acq", "--num-channels", "3", "--sample-rate", "20"])
+    agent = start()
+    run_agent("faker")
+    feed = "observatory.faker.feeds.false_temperatures"
+    wait_for(lambda: record_status(agent)["data"]["providers"].get(feed, {}).get("last_refresh", 0) > 0)
+    began = time.time()
+    wait_for(lambda: record_status(agent)["data"]["providers"][feed]["last_refresh"] > began + 5)
+    written = [path for path in (site.state_dir / "test_realm" / "observatory.faker").rglob("*") if path.is_file()]
+    assert [path.name for path in written] == ["recorders.json"]
+
+
 def test_the_example_of_its_page_runs(site, run_agent, folder, monkeypatch, capsys):
     site.add_instance("AggregatorAgent", "aggregator", ["--data-dir", str(folder)])
     run_agent("aggregator")
