@@ -12,6 +12,7 @@ from ocs.scf.checks import ConfigMistakeError, flat_words, kind, mapping, requir
 __all__ = [
     "DEFAULT_CROSSBAR_TIMEOUT",
     "MANAGE_WORDS",
+    "RESTART_WORDS",
     "CrossbarConfig",
     "HostConfig",
     "HubConfig",
@@ -40,6 +41,9 @@ MANAGE_WORDS = {
     None: "host/up",
 }
 """What may be written for ``manage``, and what it means: who runs the instance, and whether it is up at first."""
+
+RESTART_WORDS = ("always", "on-failure", "manual")
+"""When an instance that ends though nobody asked is started again; the first holds where the file says nothing."""
 
 _HUB_KEYS = ("wamp_server", "wamp_http", "wamp_realm", "address_root")
 
@@ -138,6 +142,7 @@ class InstanceConfig(Mapping[str, Any]):
         arguments: the command-line arguments, flattened, each a string.
         manage: one of ``host/up``, ``host/down``, ``docker/up``, ``docker/down``, ``ignore``.
         start_level: instances of a lower level are started first.
+        restart: one of ``RESTART_WORDS``; ``on-failure``: not after an exit code of 0.
         data: the mapping as in the file, with keys that are not ours too.
         parent: the ``HostConfig``, or None.
     """
@@ -150,13 +155,15 @@ class InstanceConfig(Mapping[str, Any]):
         self.arguments = flat_words(data, "arguments")
         self.manage = _manage(data.get("manage"))
         self.start_level = _start_level(data.get("start-level", 0))
+        self.restart = _restart(data.get("restart"))
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], parent: Any = None) -> "InstanceConfig":
         """Return the instance that ``data`` describes.
 
         Args:
-            data: ``instance-id`` and ``agent-class``; optional ``arguments``, ``manage``, ``start-level``.
+            data: ``instance-id`` and ``agent-class``; optional ``arguments``, ``manage``, ``start-level``,
+                ``restart``.
             parent: the ``HostConfig`` it belongs to.
 
         Raises:
@@ -188,6 +195,14 @@ def _start_level(level: Any) -> int:
     if not isinstance(level, int) or isinstance(level, bool) or level < 0:
         raise ConfigMistakeError(f"has to be a whole number, 0 or more, not {level!r}", ("start-level",))
     return level
+
+
+def _restart(word: Any) -> str:
+    if word is None:
+        return RESTART_WORDS[0]
+    if word not in RESTART_WORDS:
+        raise ConfigMistakeError(f"{word!r} is no way to restart; known: {', '.join(RESTART_WORDS)}", ("restart",))
+    return str(word)
 
 
 class HostConfig:

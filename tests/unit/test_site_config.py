@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ocs import site_config
 from ocs.errors import OCSError, SiteConfigError
 from ocs.scf import reading
-from ocs.scf.model import MANAGE_WORDS
+from ocs.scf.model import MANAGE_WORDS, RESTART_WORDS
 from ocs.site_config import CrossbarConfig, HostConfig, HubConfig, InstanceConfig, SiteConfig, parse_args
 
 HUB = """\
@@ -157,6 +157,13 @@ def test_any_other_manage_word_is_refused_with_the_known_ones(word):
         InstanceConfig.from_dict({"agent-class": "A", "instance-id": "a", "manage": word})
 
 
+def test_an_instance_is_restarted_always_unless_it_says_otherwise():
+    entry = {"agent-class": "A", "instance-id": "a"}
+    assert InstanceConfig.from_dict(entry).restart == "always"
+    for word in RESTART_WORDS:
+        assert InstanceConfig.from_dict({**entry, "restart": word}).restart == word
+
+
 NESTED = st.recursive(st.text(max_size=4), lambda inner: st.lists(inner, max_size=3), max_leaves=10)
 
 
@@ -205,6 +212,8 @@ ENTRY = "    - {agent-class: A, instance-id: a}\n"
         (INSTANCES + "    - {agent-class: A, instance-id: a, arguments: [--mode: acq]}", "10", "[--word, value]"),
         (INSTANCES + "    - {agent-class: A, instance-id: a, arguments: &x [*x]}", "10", "nested more than"),
         (INSTANCES + "    - {agent-class: A, instance-id: a, start-level: -1}", "10", "whole number"),
+        (INSTANCES + "    - {agent-class: A, instance-id: a, restart: no}", "10", "known: always, on-failure, manual"),
+        (INSTANCES + "    - {agent-class: A, instance-id: a, restart: [x]}", "10", "known: always, on-failure, manual"),
         (
             INSTANCES + "    - {agent-class: A, instance-id: a}\n    - {agent-class: B, instance-id: a}",
             "11",
@@ -483,3 +492,7 @@ def test_the_guides_site_is_valid_and_its_program_lists_it(write, monkeypatch, t
 def test_the_guide_has_every_manage_word():
     for word in MANAGE_WORDS:
         assert not isinstance(word, str) or f"`{word}`" in GUIDE.read_text()
+
+
+def test_the_guide_has_every_way_to_restart():
+    assert [word for word in RESTART_WORDS if f"`{word}`" not in GUIDE.read_text()] == []
