@@ -70,6 +70,7 @@ class OCSAgent(ApplicationSession):  # type: ignore[misc]
         agent_session_id: text that is fixed for one run of the agent: its start time (unix s).
         sessions: operation name to its current or last `OpSession`, or None.
         heartbeat_on: whether heartbeats are published; for tests of those who watch them.
+        stop_grace: how long operations get to stop before the agent exits, in seconds.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class OCSAgent(ApplicationSession):  # type: ignore[misc]
         self.agent_session_id = str(time.time())
         self.realm_joined = False
         self.heartbeat_on = True
+        self.stop_grace = _STOP_GRACE
         self.feeds: dict[str, Feed] = {}
         self.startup_ops: list[tuple[str, str, Any]] = []
         self._started = False
@@ -269,6 +271,14 @@ class OCSAgent(ApplicationSession):  # type: ignore[misc]
             the router is away, in which case it follows later.
         """
         return self._membership.want((handler, topic, options), force=force_subscribe)
+
+    def unsubscribe(self, topic: str) -> None:
+        """Undo all subscriptions to a topic; one that there is none to is no error.
+
+        Args:
+            topic: the topic, or the pattern, as it was given to `subscribe`.
+        """
+        self._membership.give_up(topic)
 
     @property
     def hears_others(self) -> bool:
@@ -514,7 +524,7 @@ class OCSAgent(ApplicationSession):  # type: ignore[misc]
             op = self.operations.find(session.op_name)
             if op is not None and op.ender is not None:
                 self.operations.end_early(session.op_name, op.verb, None)
-        yield within(self.reactor, DeferredList(ended), _STOP_GRACE)
+        yield within(self.reactor, DeferredList(ended), self.stop_grace)
         late = [session.op_name for session in self.operations.active()]
         if late:
             self.log.warn("exiting though these did not stop: {late}", late=", ".join(late))

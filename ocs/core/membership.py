@@ -52,6 +52,7 @@ class Membership:
     def __init__(self, agent: Any, subscribe: Callable[[Handler, str, Any], Any]) -> None:
         self.topics: set[str] = set()
         self._wanted: list[Subscription] = []
+        self._made: dict[str, list[Any]] = {}
         self._agent = agent
         self._subscribe = subscribe
         self._earlier: deque[int] = deque(maxlen=_REMEMBERED)
@@ -72,7 +73,20 @@ class Membership:
         self._wanted.append(wanted)
         # Before the round over all subscriptions of a new connection has begun, that round will make this one.
         now = self._subscribed is not None and self._agent.is_current(self._subscribed)
-        return self._subscribe_now(wanted) if now else succeed(None)
+        return self._subscribe_wanted(wanted) if now else succeed(None)
+
+    def give_up(self, topic: str) -> None:
+        """Undo all subscriptions to a topic."""
+        self.topics.discard(topic)
+        self._wanted = [wanted for wanted in self._wanted if wanted[1] != topic]
+        for subscription in self._made.pop(topic, []):
+            self._undo(subscription)
+
+    def _undo(self, subscription: Any) -> None:
+        if subscription and subscription.active and self._agent.realm_joined:
+            maybeDeferred(subscription.unsubscribe).addErrback(
+                lambda failure: self._agent.log.debug("cannot unsubscribe: {why}", why=failure.getErrorMessage())
+            )
 
     @inlineCallbacks
     def subscribe_all(self, session: int, others: list[Subscription]) -> Steps:
@@ -83,9 +97,13 @@ class Membership:
             others: subscriptions beside the wanted ones.
         """
         self._subscribed = session
-        for wanted in [*others, *self._wanted]:
+        self._made.clear()
+        for other in others:
             if self._agent.is_current(session):
-                yield self._subscribe_now(wanted)
+                yield self._subscribe_now(other)
+        for wanted in list(self._wanted):
+            if self._agent.is_current(session) and wanted in self._wanted:
+                yield self._subscribe_wanted(wanted)
 
     def _subscribe_now(self, wanted: Subscription) -> "Deferred[Any]":
         handler, topic, options = wanted
@@ -97,6 +115,16 @@ class Membership:
             return False
 
         return maybeDeferred(self._subscribe, handler, topic, options).addErrback(refused)
+
+    def _subscribe_wanted(self, wanted: Subscription) -> "Deferred[Any]":
+        def made(subscription: Any) -> Any:
+            if wanted in self._wanted:
+                self._made.setdefault(wanted[1], []).append(subscription)
+            else:  # given up while the router was answering
+                self._undo(subscription)
+            return subscription
+
+        return self._subscribe_now(wanted).addCallback(made)
 
     @inlineCallbacks
     def take_address(self, session: int, procedures: dict[str, Handler]) -> Steps:

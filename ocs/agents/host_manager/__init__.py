@@ -1,0 +1,1 @@
+"""The host manager: keeps all agents of a machine as they should be."""
