@@ -15,6 +15,7 @@ __all__ = [
     "FeedKeyError",
     "FeedTypeError",
     "FeedValueError",
+    "HostManagerError",
     "HostNotFoundError",
     "InstanceNotFoundError",
     "InvalidRequestError",
@@ -31,7 +32,9 @@ __all__ = [
     "RouterError",
     "SiteConfigError",
     "SiteFileNotFoundError",
+    "SupervisorInUseError",
     "TopicError",
+    "UnknownInstanceError",
 ]
 
 
@@ -73,6 +76,14 @@ class AgentClassError(OCSError):
 
 class DataFolderError(OCSError):
     """The data folder of `ocs up` cannot be used: no permission, no space, or somebody else uses it."""
+
+
+class SupervisorInUseError(OCSError):
+    """Another process looks after the children of this folder."""
+
+
+class HostManagerError(OCSError):
+    """The HostManager of a host cannot be started, or runs already."""
 
 
 class InvalidRequestError(OCSError, ValueError):
@@ -185,3 +196,7 @@ class OperationTimeoutError(OperationError, TimeoutError):
 
 class TopicError(OCSError, ValueError):
     """What was given for a topic cannot be one."""
+
+
+class UnknownInstanceError(OCSError, LookupError):
+    """Nobody at the site has an instance of this name, or nobody manages it."""

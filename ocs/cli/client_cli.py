@@ -5,10 +5,11 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from ocs import site_config
 from ocs.cli import output
+from ocs.cli.parsing import Parser, accept_site_arguments
 from ocs.clients.scan import AgentFound, Topic, as_json, from_monitor, from_registry, report, resolve_topic
 from ocs.errors import OCSError
 
@@ -62,17 +63,9 @@ def _main(words: list[str]) -> int:
     return run(args)
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser that tells a mistake in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """End the program with 2."""
-        output.fail(f"{message} (see `{self.prog} --help`)", code=2)
-
-
 def _make_parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
-    parser = _Parser(
+    parser = Parser(
         prog="ocs-client-cli",
         description=_DESCRIPTION,
         formatter_class=raw,
@@ -83,7 +76,7 @@ def _make_parser() -> argparse.ArgumentParser:
 
     def add(name: str, summary: str, description: str | None = None) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=summary, description=description or summary, formatter_class=raw)
-        _accept_site_arguments(command)
+        accept_site_arguments(command)
         return command
 
     shell = add("shell", "Open a Python shell with a client of each agent.", _SHELL)
@@ -107,15 +100,6 @@ def _make_parser() -> argparse.ArgumentParser:
     listen.add_argument("--json", action="store_true", help='a line of JSON per event: {"topic", "message"}')
     listen.add_argument("topic", metavar="TOPIC", help="which feeds")
     return parser
-
-
-def _accept_site_arguments(parser: argparse.ArgumentParser) -> None:
-    """Let the site options stand after the command too, without a second place in the help."""
-    known = set(parser._actions)  # noqa: SLF001 - argparse has no other list of a parser's options
-    site_config.add_arguments(parser)
-    for action in set(parser._actions) - known:  # noqa: SLF001
-        action.default = argparse.SUPPRESS  # what stands before the command holds
-        action.help = argparse.SUPPRESS
 
 
 # shell

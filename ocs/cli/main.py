@@ -5,10 +5,11 @@ import importlib
 import platform
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from ocs import __version__
 from ocs.cli.output import fail, program, say
+from ocs.cli.parsing import Parser
 
 __all__ = ["main"]
 
@@ -21,23 +22,19 @@ class _Command(NamedTuple):
 
 COMMANDS = {
     "up": _Command("ocs.cli.up", "run a whole site on this machine: router, agents, and a live picture"),
+    "status": _Command("ocs.cli.status", "show how a site is: router, registry, and the instances of all hosts"),
+    "logs": _Command("ocs.cli.logs", "show what an instance prints, on whatever host it runs"),
+    "restart": _Command("ocs.cli.restart", "have instances end and start again"),
     "doctor": _Command("ocs.cli.doctor", "look for what is wrong with this machine or its site, and say what to do"),
     "data": _Command("ocs.cli.data", "look into what has been recorded: list, gaps, tables, CSV, plots"),
     "version": _Command("ocs.cli.main", "print the version"),
 }
 
 EPILOG = """\
-`ocs COMMAND --help` tells more. Other programs: ocs-agent-cli starts one agent,
-ocs-client-cli talks to agents, checkdata looks at recorded data.
+`ocs COMMAND --help` tells more. Other programs: ocsbow has instances started and
+stopped, ocs-agent-cli starts one agent, ocs-client-cli talks to agents, checkdata
+looks at recorded data, ocs-local-support and ocs-install-systemd set up a host.
 """
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser that tells a mistake in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """End the program with 2."""
-        fail(f"{message} (see `{self.prog} --help`)", code=2)
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -63,7 +60,7 @@ def _main(words: list[str]) -> int:
     if command is None:
         fail(f"there is no command {words[0]!r}; commands: {', '.join(COMMANDS)}", code=2)
     module = importlib.import_module(command.module)
-    parser = _Parser(prog=f"ocs {words[0]}", formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser = Parser(prog=f"ocs {words[0]}", formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     module.add_arguments(parser)
     parser.description = parser.description or f"{command.summary[0].upper()}{command.summary[1:]}."
     return int(module.run(parser.parse_args(words[1:])) or 0)

@@ -4,16 +4,47 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from ocs.errors import OCSError
 
-__all__ = ["fail", "program", "say", "say_json", "table", "warn"]
+__all__ = ["Line", "Span", "fail", "program", "say", "say_json", "say_lines", "styled", "table", "warn"]
+
+
+class Span(NamedTuple):
+    """A piece of a line, with a style as rich knows it, such as ``bold red``; it counts on a terminal only."""
+
+    text: str
+    style: str = ""
+
+
+Line = list[Span]
+"""One line of styled text."""
 
 
 def say(text: str = "") -> None:
     """Print one line to standard output, at once."""
     print(text, flush=True)
+
+
+def say_lines(lines: Iterable[Line]) -> None:
+    """Print lines, with their styles where standard output is a terminal that has colours."""
+    if not sys.stdout.isatty():
+        for line in lines:
+            say("".join(span.text for span in line).rstrip())
+        return
+    from rich.console import Console  # noqa: PLC0415 - rich is slow to load and of no use in a pipe
+
+    console = Console(highlight=False)
+    for line in lines:
+        console.print(styled(line), soft_wrap=True)
+
+
+def styled(line: Line) -> Any:
+    """Return a line as rich's text."""
+    from rich.text import Text  # noqa: PLC0415 - rich is slow to load and of no use in a pipe
+
+    return Text.assemble(*(tuple(span) for span in line))
 
 
 def say_json(value: Any) -> None:

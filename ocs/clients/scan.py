@@ -8,7 +8,7 @@ from ocs.base import OpCode
 from ocs.errors import TopicError
 from ocs.monitor import SiteMonitor
 
-__all__ = ["AgentFound", "Topic", "as_json", "from_monitor", "from_registry", "op_code_name", "report", "resolve_topic"]
+__all__ = ["AgentFound", "Topic", "activity", "as_json", "from_monitor", "from_registry", "op_code_name", "report", "resolve_topic"]
 
 
 _TOPIC = re.compile(r"[^\s#]+")
@@ -108,13 +108,14 @@ def report(agents: Sequence[AgentFound], *, details: bool) -> list[str]:
     lines = []
     for agent in agents:
         head = f"  {agent.instance_id:{width}}  {agent.agent_class:{class_width}}"
-        lines.append(f"{head}  {_state(agent)}".rstrip())
+        lines.append(f"{head}  {activity(agent)}".rstrip())
         if details:
             lines += _operation_lines(agent)
     return lines
 
 
-def _state(agent: AgentFound) -> str:
+def activity(agent: AgentFound) -> str:
+    """Return what an agent does, for a person: its operations that run or have failed."""
     if agent.expired:
         return "expired: no heartbeat"
     active = [f"{name} {op_code_name(code).lower()}" for name, code in agent.op_codes.items() if _is_noteworthy(code)]
