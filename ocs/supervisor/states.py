@@ -86,8 +86,16 @@ class Exit:
         if self.unknown:
             return "ended, nobody knows how"
         if self.signum is not None:
-            return f"killed by {signal.Signals(self.signum).name}"
+            return f"killed by {_name_of(self.signum)}"
         return f"exit code {self.code}"
+
+
+def _name_of(signum: int) -> str:
+    try:
+        return signal.Signals(signum).name
+    except ValueError:
+        # Real-time signals have numbers only.
+        return f"signal {signum}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What a killed supervisor leaves is found and ended; nobody else is touched."""
+"""What a killed supervisor leaves is recorded, found and ended; nobody else is touched."""
 
 import json
 import subprocess
@@ -9,7 +9,9 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 
-from ocs.supervisor.ledger import Ledger, end_leftovers
+from ocs.supervisor import ledger as ledger_module
+from ocs.supervisor.ledger import Entry, Ledger, end_leftovers, read_ledger
+from ocs.supervisor.proc import stamp
 
 SCRIPT = (
     "import subprocess, sys, time; k = subprocess.Popen(['sleep', '1000']); print(k.pid, flush=True); time.sleep(1000)"
@@ -26,13 +28,26 @@ def left_behind():
     process.stdout.close()
 
 
+@pytest.fixture
+def make_ledger(tmp_path):
+    made = []
+
+    def make(path=None):
+        made.append(Ledger(reactor, path or tmp_path / "processes.json"))
+        return made[-1]
+
+    yield make
+    for ledger in made:
+        ledger.close()
+
+
 def is_gone(pid):
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_recorded_process_and_its_children_are_ended(tmp_path, left_behind):
-    ledger = Ledger(reactor, tmp_path / "processes.json")
+async def test_a_recorded_process_and_its_children_are_ended(tmp_path, left_behind, make_ledger):
+    ledger = make_ledger()
     ledger.record({"other": left_behind.pid})
     ledger.record({"fake-1": left_behind.pid})
     await ledger.written()
@@ -41,7 +56,7 @@ async def test_a_recorded_process_and_its_children_are_ended(tmp_path, left_behi
     assert is_gone(left_behind.grandchild)
 
 
-@pytest.mark.parametrize("created", [0.0, 1.0e12])
+@pytest.mark.parametrize("created", [0.0, 1.0e12, "", "another boot/123"])
 def test_a_process_that_only_has_the_same_number_is_left_alone(tmp_path, left_behind, created):
     path = tmp_path / "processes.json"
     path.write_text(json.dumps([{"name": "x", "pid": left_behind.pid, "created": created}]))
@@ -49,16 +64,83 @@ def test_a_process_that_only_has_the_same_number_is_left_alone(tmp_path, left_be
     assert left_behind.poll() is None
 
 
-@pytest.mark.parametrize("text", [None, "", "[{", "{}", "[1]", '[{"name": "x"}]', "null"])
+@pytest.mark.parametrize("text", [None, "", "[{", "1", "[1]", '[{"name": "x"}]', "null"])
 def test_a_ledger_that_says_nothing_does_no_harm(tmp_path, text):
     path = tmp_path / "processes.json"
     if text is not None:
         path.write_text(text)
     assert end_leftovers(path) == []
+    assert read_ledger(path) is None
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_folder_that_is_gone_is_logged_not_raised(tmp_path):
-    ledger = Ledger(reactor, tmp_path / "gone" / "processes.json")
-    ledger.record({})
+async def test_what_has_been_entered_is_in_the_file(tmp_path, make_ledger):
+    entries = [Entry(f"fake-{n}", 1000 + n, "boot/17", 1.5) for n in range(3)]
+    ledger = make_ledger()
+    for entered in [ledger.enter(entry) for entry in entries]:
+        await entered
+    assert read_ledger(tmp_path / "processes.json") == entries
+    ledger.strike("fake-1")
+    ledger.strike("nobody")
     await ledger.written()
+    assert read_ledger(tmp_path / "processes.json") == [entries[0], entries[2]]
+
+
+@pytest_twisted.ensureDeferred
+async def test_many_entered_at_once_are_one_write(make_ledger, monkeypatch):
+    writes = []
+    real = ledger_module._replace_file
+    monkeypatch.setattr(ledger_module, "_replace_file", lambda *args: (writes.append(1), real(*args)))
+    ledger = make_ledger()
+    entered = [ledger.enter(Entry(f"fake-{n}", 1000 + n, "boot/17")) for n in range(200)]
+    for each in entered:
+        await each
+    assert len(writes) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_disk_that_refuses_is_told_and_refuses_no_start(tmp_path, make_ledger):
+    ledger = make_ledger(tmp_path / "gone" / "processes.json")
+    await ledger.enter(Entry("fake-1", 1, "boot/17"))
+    assert "cannot record the running processes" in ledger.trouble
+    assert "No such file or directory" in ledger.trouble
+    (tmp_path / "gone").mkdir()
+    await ledger.enter(Entry("fake-2", 2, "boot/18"))
+    assert ledger.trouble == ""
+    assert [entry.name for entry in read_ledger(tmp_path / "gone" / "processes.json")] == ["fake-1", "fake-2"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_file_that_is_not_true_any_more_is_removed(tmp_path, make_ledger):
+    ledger = make_ledger()
+    await ledger.enter(Entry("fake-1", 1, "boot/17"))
+    # In the place of what is to become the next file.
+    (tmp_path / "processes.json.new").mkdir()
+    await ledger.enter(Entry("fake-2", 2, "boot/18"))
+    assert ledger.trouble
+    assert read_ledger(tmp_path / "processes.json") is None
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_disk_that_does_not_answer_keeps_nobody_waiting_for_ever(make_ledger, monkeypatch):
+    import threading
+
+    answer = threading.Event()
+    monkeypatch.setattr(ledger_module, "_PATIENCE", 0.05)
+    monkeypatch.setattr(ledger_module, "_replace_file", lambda *_args: answer.wait(30))
+    ledger = make_ledger()
+    await ledger.enter(Entry("fake-1", 1, "boot/17"))
+    assert "no answer from the disk" in ledger.trouble
+    answer.set()
+    await ledger.written()
+    assert ledger.trouble == ""
+
+
+def test_a_process_is_known_by_more_than_its_id(left_behind):
+    created = stamp(left_behind.pid)
+    assert Entry("x", left_behind.pid, created).runs
+    assert not Entry("x", left_behind.pid, created + "0").runs
+    left_behind.kill()
+    left_behind.wait()
+    assert not Entry("x", left_behind.pid, created).runs
+    assert stamp(left_behind.pid) is None

@@ -222,7 +222,7 @@ async def test_a_program_that_does_not_exist_is_a_failure_like_any_other(watcher
     watcher.supervisor.tell("nobody", Event.WISH_UP)
     await watcher.is_in(child, Phase.WAITING)
     assert child.state.failures == 1
-    assert "No such file" in child.output.tail.last_line()
+    assert str(child.state.last_exit) == "could not be started: /no/such/program: No such file or directory"
 
 
 @pytest_twisted.ensureDeferred
