@@ -1,6 +1,7 @@
 """The host manager agent: keeps all agents of a machine as they should be, as processes and as docker services."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -240,6 +241,11 @@ def make_parser(parser: argparse.ArgumentParser | None = None) -> argparse.Argum
     group.add_argument(
         "--leave-running", action="store_true", help="at the end leave all running, for the next manager to take over"
     )
+    group.add_argument(
+        "--output-dir",
+        metavar="DIR",
+        help="where what agents print is kept (default: output, in the folder of --log-dir, else in the state folder)",
+    )
     group.add_argument("--no-template", action="store_true", help="start each agent as a program of its own")
     # It keeps this machine's agents for years: it never gives up the router, unless told to.
     parser.set_defaults(crossbar_timeout=0)
@@ -259,7 +265,14 @@ def main(args: Sequence[str] | None = None) -> None:
     HostManager(agent, _files(parsed.docker_compose), parsed.docker_service_prefix, manager=keeper)
     agent.reactor.callWhenRunning(_begin, agent)
     agent.reactor.addSystemEventTrigger("before", "shutdown", notify, "STOPPING=1")
+    agent.reactor.addSystemEventTrigger("before", "shutdown", _hurry_on_signals, agent.reactor, keeper)
     runner.run(agent, auto_reconnect=True)
+
+
+def _hurry_on_signals(reactor: Any, keeper: Manager) -> None:
+    """Have a second signal, while children are ending, send each the next, harder one."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: reactor.callFromThread(keeper.hurry))
 
 
 def make_manager(agent: Any, args: argparse.Namespace, words: Sequence[str]) -> Manager:
@@ -267,6 +280,7 @@ def make_manager(agent: Any, args: argparse.Namespace, words: Sequence[str]) -> 
     working_dir = Path(args.working_dir or ".").absolute()
     state = state_folder(args, args.site_realm, agent.agent_address)
     output = working_dir / args.log_dir / "output" if args.log_dir else state / "output" if state else None
+    output = working_dir / args.output_dir if args.output_dir else output
     host = site_config.get_config(args, site_config.HOST).host
     host_name = args.site_host or (host.name if host else None) or "localhost"
     plan = Plan(

@@ -148,6 +148,10 @@ class Manager:
                 instance.target_state, instance.bounce = "down", False
         self.wake()
 
+    def hurry(self) -> None:
+        """Waste no more time on those that are stopping: send each the next, harder signal."""
+        self.supervisor.hurry()
+
     async def _begin(self, requests: Sequence[Request], *, reload_config: bool) -> None:
         remembered = await self._in_thread(Targets.load, self._targets_file())
         await self._in_thread(self._make_folders)
