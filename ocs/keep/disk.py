@@ -104,7 +104,7 @@ class DiskKeep:
         """
         try:
             with os.scandir(self._folder) as found:
-                names = {entry.name for entry in found if entry.is_dir()}
+                names = {entry.name for entry in found if entry.is_dir() and _is_run(entry.name)}
         except FileNotFoundError:
             names = set()
         fresh = names - self._runs.keys() - self._useless - {self._keep.run}
@@ -338,6 +338,11 @@ def _view(run: RunOnDisk) -> RunView:
     end = max((after for _, after, *_ in lost), default=0)
     first, following = run.range or (end, end)
     return RunView((first, max(following, end)), lost)
+
+
+def _is_run(name: str) -> bool:
+    """Tell an agent's run, which has its start for a name, from other things that the agent keeps in its folder."""
+    return _age_order(name)[0] > 0
 
 
 def _age_order(name: str) -> tuple[float, str]:

@@ -109,6 +109,13 @@ def test_a_run_that_all_have_is_deleted(live, folder):
     assert not (folder / "100.0").exists()
 
 
+def test_what_else_an_agent_keeps_in_its_folder_is_left_alone(live, folder):
+    (folder / "output").mkdir(parents=True)
+    (folder / "output" / "thermo.log").write_text("started")
+    assert live().disk.view == {}
+    assert (folder / "output" / "thermo.log").read_text() == "started"
+
+
 def test_files_below_what_all_have_are_deleted(live, folder):
     life = live(limit=1 << 20)
     for _ in range(6):
