@@ -1,7 +1,8 @@
 """Checks on what a site config file says; each mistake knows the keys that lead to it."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
+from reprlib import Repr
 from typing import Any, TypeVar
 
 from ocs.errors import SiteConfigError
@@ -11,9 +12,11 @@ __all__ = [
     "flat_words",
     "kind",
     "mapping",
+    "printable",
     "required",
     "required_text",
     "seconds",
+    "shown",
     "text",
     "under",
 ]
@@ -21,8 +24,12 @@ __all__ = [
 _T = TypeVar("_T")
 
 _DEEPEST = 20
-_MOST_WORDS = 10_000
-"""Lists within lists, and words in all, that are still taken for arguments."""
+_MOST_WORDS = 2_000
+"""Lists within lists, and words and lists in all, that are still taken for the arguments of one instance."""
+
+_SHORT = Repr()
+_SHORT.maxlevel, _SHORT.maxdict, _SHORT.maxlist, _SHORT.maxstring, _SHORT.maxother = 2, 3, 3, 60, 60
+"""A value may be a billion times what stands in the file, by references to references."""
 
 
 class ConfigMistakeError(SiteConfigError):
@@ -35,13 +42,18 @@ class ConfigMistakeError(SiteConfigError):
 
     def __init__(self, problem: str, keys: tuple[str | int, ...] = ()) -> None:
         place = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).lstrip(".")
-        super().__init__(f"{place}: {problem}" if place else problem)
+        super().__init__(printable(f"{place}: {problem}" if place else problem))
         self.problem = problem
         self.keys = keys
 
     def below(self, *keys: str | int) -> "ConfigMistakeError":
         """Return the same mistake, seen from further up."""
         return ConfigMistakeError(self.problem, (*keys, *self.keys))
+
+
+def printable(message: str) -> str:
+    """Return a message as one line that no terminal takes for a command; what it quotes may hold anything."""
+    return "".join(char if char.isprintable() else " " for char in message)
 
 
 def under(keys: tuple[str | int, ...], build: Callable[[], _T]) -> _T:
@@ -52,15 +64,20 @@ def under(keys: tuple[str | int, ...], build: Callable[[], _T]) -> _T:
         raise mistake.below(*keys) from None
 
 
+def shown(value: Any) -> str:
+    """Return a value as a message shows it: short, whatever it is."""
+    return _SHORT.repr(value)
+
+
 def kind(value: Any) -> str:
     """Return what a message calls ``value``."""
-    return {dict: "a mapping", list: "a list", type(None): "empty"}.get(type(value), repr(value))
+    return {dict: "a mapping", list: "a list", type(None): "empty"}.get(type(value)) or shown(value)
 
 
-def mapping(value: Any, what: str) -> Mapping[str, Any]:
-    """Return ``value``, which has to be a mapping; ``what`` is its name in the message."""
+def mapping(value: Any, what: str, keys: tuple[str | int, ...] = ()) -> Mapping[str, Any]:
+    """Return ``value``, which has to be a mapping; ``what`` is its name in the message, ``keys`` lead to it."""
     if not isinstance(value, Mapping):
-        raise ConfigMistakeError(f"{what} has to be a mapping, not {kind(value)}")
+        raise ConfigMistakeError(f"{what} has to be a mapping, not {kind(value)}", keys)
     return value
 
 
@@ -80,7 +97,7 @@ def text(data: Mapping[str, Any], key: str) -> str | None:
         raise ConfigMistakeError(f"has to be text, and YAML reads this as {value}: put it in quotes", (key,))
     if value is not None and not isinstance(value, str | int | float):
         raise ConfigMistakeError(f"has to be text, not {kind(value)}", (key,))
-    return None if value is None else str(value)
+    return None if value is None else _word(value)
 
 
 def required_text(data: Mapping[str, Any], key: str) -> str:
@@ -111,19 +128,31 @@ def flat_words(data: Mapping[str, Any], key: str) -> list[str]:
         return []
     if not isinstance(words, list | tuple):
         raise ConfigMistakeError(f"has to be a list like [--mode, acq], not {kind(words)}", (key,))
-    flat = under((key,), lambda: list(islice(_flatten(words), _MOST_WORDS + 1)))
-    if len(flat) > _MOST_WORDS:
-        raise ConfigMistakeError(f"has more than {_MOST_WORDS} words", (key,))
-    return flat
+    return under((key,), lambda: _flatten(words))
 
 
-def _flatten(value: Any, depth: int = 0) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        raise ConfigMistakeError(f"{dict(value)} is a mapping; a word and its value are written [--word, value]")
+def _flatten(words: Sequence[Any]) -> list[str]:
+    seen = list(islice(_all_in(words), _MOST_WORDS + 1))
+    if len(seen) > _MOST_WORDS:
+        raise ConfigMistakeError(f"has more than {_MOST_WORDS} words")
+    return [_word(item) for item in seen if not isinstance(item, list | tuple)]
+
+
+def _all_in(value: Any, depth: int = 0) -> Iterator[Any]:
+    """Yield a value and all that is in it; lists too, so that also lists of nothing count."""
+    yield value
     if not isinstance(value, list | tuple):
-        yield str(value)
         return
     if depth > _DEEPEST:
         raise ConfigMistakeError(f"is nested more than {_DEEPEST} levels deep")
     for item in value:
-        yield from _flatten(item, depth + 1)
+        yield from _all_in(item, depth + 1)
+
+
+def _word(item: Any) -> str:
+    if isinstance(item, Mapping):
+        raise ConfigMistakeError(f"{shown(item)} is a mapping; a word and its value are written [--word, value]")
+    try:
+        return str(item)
+    except ValueError:  # Python writes no whole number of more than 4300 digits
+        raise ConfigMistakeError("has a number that is too long: put it in quotes") from None

@@ -2,12 +2,14 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
 from ocs.errors import CrossbarNotFoundError, SiteConfigError, SiteFileNotFoundError
-from ocs.scf.checks import ConfigMistakeError, flat_words, kind, mapping, required, required_text, seconds, text, under
+from ocs.scf import keys
+from ocs.scf.checks import ConfigMistakeError, flat_words, mapping, required_text, text, under
+from ocs.scf.keys import DEFAULT_CROSSBAR_TIMEOUT, MANAGE_WORDS, RESTART_WORDS
 
 __all__ = [
     "DEFAULT_CROSSBAR_TIMEOUT",
@@ -18,34 +20,9 @@ __all__ = [
     "HubConfig",
     "InstanceConfig",
     "SiteConfig",
+    "refuse_too_many",
+    "shared_ids",
 ]
-
-DEFAULT_CROSSBAR_TIMEOUT = 10
-"""How long an agent tries to get back to a lost router before it exits, in s."""
-
-MANAGE_WORDS = {
-    "host/up": "host/up",
-    "host/down": "host/down",
-    "docker/up": "docker/up",
-    "docker/down": "docker/down",
-    "ignore": "ignore",
-    "yes": "host/up",
-    "up": "host/up",
-    "host": "host/up",
-    "down": "host/down",
-    "docker": "docker/up",
-    "no": "ignore",
-    # YAML reads bare yes and no as truth values.
-    True: "host/up",
-    False: "ignore",
-    None: "host/up",
-}
-"""What may be written for ``manage``, and what it means: who runs the instance, and whether it is up at first."""
-
-RESTART_WORDS = ("always", "on-failure", "manual")
-"""When an instance that ends though nobody asked is started again; the first holds where the file says nothing."""
-
-_HUB_KEYS = ("wamp_server", "wamp_http", "wamp_realm", "address_root")
 
 
 class CrossbarConfig:
@@ -153,9 +130,9 @@ class InstanceConfig(Mapping[str, Any]):
         self.instance_id = required_text(data, "instance-id")
         self.agent_class = required_text(data, "agent-class")
         self.arguments = flat_words(data, "arguments")
-        self.manage = _manage(data.get("manage"))
-        self.start_level = _start_level(data.get("start-level", 0))
-        self.restart = _restart(data.get("restart"))
+        self.manage = keys.manage(data, "manage")
+        self.start_level = keys.start_level(data, "start-level")
+        self.restart = keys.restart(data, "restart")
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], parent: Any = None) -> "InstanceConfig":
@@ -182,27 +159,6 @@ class InstanceConfig(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         return f"<{self.agent_class} {self.instance_id}>"
-
-
-def _manage(word: Any) -> str:
-    if not isinstance(word, str | bool | None) or word not in MANAGE_WORDS:
-        words = ", ".join(known for known in MANAGE_WORDS if isinstance(known, str))
-        raise ConfigMistakeError(f"{word!r} is no manage word; known: {words}", ("manage",))
-    return MANAGE_WORDS[word]
-
-
-def _start_level(level: Any) -> int:
-    if not isinstance(level, int) or isinstance(level, bool) or level < 0:
-        raise ConfigMistakeError(f"has to be a whole number, 0 or more, not {level!r}", ("start-level",))
-    return level
-
-
-def _restart(word: Any) -> str:
-    if word is None:
-        return RESTART_WORDS[0]
-    if word not in RESTART_WORDS:
-        raise ConfigMistakeError(f"{word!r} is no way to restart; known: {', '.join(RESTART_WORDS)}", ("restart",))
-    return str(word)
 
 
 class HostConfig:
@@ -255,7 +211,7 @@ class HostConfig:
         self.log_dir = text(data, "log-dir")
         self.state_dir = text(data, "state-dir")
         self.crossbar = under(("crossbar",), partial(CrossbarConfig.from_dict, data.get("crossbar"), self))
-        self.crossbar_timeout = _crossbar_timeout(data)
+        self.crossbar_timeout = keys.crossbar_timeout(data, "crossbar_timeout")
         self.wamp_server = text(data, "wamp_server")
         self.wamp_http = text(data, "wamp_http")
         self.wamp_realm = text(data, "wamp_realm")
@@ -270,25 +226,10 @@ def _current_folder() -> str:
 
 
 def _instances(data: Mapping[str, Any], host: HostConfig) -> list[InstanceConfig]:
-    described = required(data, "agent-instances")
-    if described is None:  # the key alone, nothing below it
-        return []
-    if not isinstance(described, list | tuple):
-        raise ConfigMistakeError(f"has to be a list, not {kind(described)}", ("agent-instances",))
     return [
         under(("agent-instances", number), partial(InstanceConfig.from_dict, entry, host))
-        for number, entry in enumerate(described)
+        for number, entry in enumerate(keys.instance_list(data, "agent-instances"))
     ]
-
-
-def _crossbar_timeout(data: Mapping[str, Any]) -> int | float:
-    value = data.get("crossbar_timeout")
-    try:
-        return DEFAULT_CROSSBAR_TIMEOUT if value is None else seconds(value)
-    except (TypeError, ValueError) as error:
-        raise ConfigMistakeError(
-            f"has to be a number of seconds, 0 or more, not {value!r}", ("crossbar_timeout",)
-        ) from error
 
 
 class SiteConfig:
@@ -317,10 +258,13 @@ class SiteConfig:
         """
         data = mapping(data, "a site config")
         self = cls()
-        self.hub = under(("hub",), partial(_hub, _required_section(data, "hub"), self))
-        for name, host in mapping(_required_section(data, "hosts"), "hosts").items():
-            self.hosts[str(name)] = under(("hosts", str(name)), partial(HostConfig.from_dict, host, self, str(name)))
-        _refuse_shared_ids(self.hosts)
+        self.hub = under(("hub",), partial(_hub, keys.section(data, "hub"), self))
+        hosts = {str(name): host for name, host in keys.section(data, "hosts").items()}
+        refuse_too_many(hosts)
+        for name, host in hosts.items():
+            self.hosts[name] = under(("hosts", name), partial(HostConfig.from_dict, host, self, name))
+        for mistake in shared_ids(_every_instance(self.hosts)):
+            raise mistake
         return self
 
     @classmethod
@@ -335,47 +279,53 @@ class SiteConfig:
 
         path = os.path.abspath(filename)  # noqa: PTH100 - pathlib would cost every client's start
         try:
-            content = reading.read_text(path)
+            document = reading.Document(reading.read_text(path), path)
         except FileNotFoundError:
             raise SiteFileNotFoundError(f"Site file not found: {path}") from None
         try:
-            self = cls.from_dict(reading.parse(content, path))
+            self = cls.from_dict(document.value())
         except ConfigMistakeError as mistake:
-            raise SiteConfigError(f"{path}:{reading.line_of(content, mistake.keys)}: {mistake}") from None
+            raise SiteConfigError(f"{path}:{document.line_of(mistake.keys)}: {mistake}") from None
         self.source_file = path
         return self
 
 
-def _required_section(data: Mapping[str, Any], key: str) -> Any:
-    section = required(data, key)
-    return {} if section is None else section
-
-
-def _hub(data: Any, site: SiteConfig) -> HubConfig:
-    for key in _HUB_KEYS:
-        required_text(mapping(data, "hub"), key)
+def _hub(data: Mapping[str, Any], site: SiteConfig) -> HubConfig:
+    for key, read in keys.HUB_KEYS.items():
+        read(data, key)
     return HubConfig.from_dict(data, site)
 
 
-def _refuse_shared_ids(hosts: Mapping[str, HostConfig]) -> None:
-    """Raise where two instances would have one address.
+def refuse_too_many(hosts: Mapping[str, Any]) -> None:
+    """Raise where all hosts together have more instances than a site has; a reference may repeat a whole host."""
+    entries = (host.get("agent-instances") for host in hosts.values() if isinstance(host, Mapping))
+    if sum(len(entry) for entry in entries if isinstance(entry, list | tuple)) > keys.MOST_INSTANCES:
+        raise ConfigMistakeError(f"the hosts have more than {keys.MOST_INSTANCES} instances", ("hosts",))
+
+
+Place = tuple[str, int, InstanceConfig]
+"""Where an instance is described: host, number in its list, the instance."""
+
+
+def shared_ids(instances: Iterable[Place]) -> Iterator[ConfigMistakeError]:
+    """Yield a mistake for each instance that would have the address of another.
 
     Another host may describe the same instance once more, where that is marked ``manage: ignore``.
     """
     first: dict[str, tuple[str, InstanceConfig]] = {}
-    for host, number, instance in _every_instance(hosts):
+    for host, number, instance in instances:
         other_host, other = first.setdefault(instance.instance_id, (host, instance))
         if other is instance:
             continue
         if other_host == host or "ignore" not in (instance.manage, other.manage):
             where = "on this host" if other_host == host else f"on host '{other_host}'"
             problem = f"'{instance.instance_id}' is used a second time; the first is {where}"
-            raise ConfigMistakeError(problem, ("hosts", host, "agent-instances", number, "instance-id"))
+            yield ConfigMistakeError(problem, ("hosts", host, "agent-instances", number, "instance-id"))
         if other.manage == "ignore":
             first[instance.instance_id] = (host, instance)
 
 
-def _every_instance(hosts: Mapping[str, HostConfig]) -> Iterator[tuple[str, int, InstanceConfig]]:
+def _every_instance(hosts: Mapping[str, HostConfig]) -> Iterator[Place]:
     for name, host in hosts.items():
         for number, instance in enumerate(host.instances):
             yield name, number, instance
