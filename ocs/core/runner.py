@@ -28,6 +28,8 @@ class SiteRunner:
         self.url = url
         self.realm = realm
         self.timeout = timeout
+        self.longest_delay = 5.0
+        """Attempts to reach the router are never further apart, in seconds."""
         self._reactor = reactor
         self._why_lost: str | None = None
         self._ending = False
@@ -50,6 +52,7 @@ class SiteRunner:
             hears_others=agent.hears_others,
             timeout=self.timeout,
             on_give_up=self._give_up,
+            longest_delay=self.longest_delay,
         )
         if not auto_reconnect:
             agent.on("disconnect", lambda *_, **__: self._end_without_link())

@@ -20,19 +20,22 @@ _GOODBYE = 1.0
 """How long the router gets to answer our goodbye, in seconds."""
 
 
-def reconnect_delay(attempt: int, *, jitter: Callable[[], float] = random.random) -> float:
+def reconnect_delay(
+    attempt: int, longest: float = _LONGEST_DELAY, *, jitter: Callable[[], float] = random.random
+) -> float:
     """Return how long to wait before a further attempt to reach the router.
 
     Args:
         attempt: how many attempts have failed in a row, from 0.
+        longest: the longest delay, in seconds.
         jitter: gives a number from 0 to 1; spreads the agents of a site over time.
 
     Returns:
-        Seconds: 0.2 growing to 5, give or take a quarter within these bounds.
+        Seconds: 0.2 growing to ``longest``, give or take a quarter within these bounds.
     """
-    grown = min(_LONGEST_DELAY, _SHORTEST_DELAY * 1.6 ** min(attempt, 20))
-    shortest, longest = max(_SHORTEST_DELAY, 0.75 * grown), min(_LONGEST_DELAY, 1.25 * grown)
-    return shortest + (longest - shortest) * jitter()
+    grown = min(longest, _SHORTEST_DELAY * 1.6 ** min(attempt, 20))
+    low, high = max(_SHORTEST_DELAY, 0.75 * grown), min(longest, 1.25 * grown)
+    return low + (high - low) * jitter()
 
 
 class RouterLink:
@@ -50,6 +53,7 @@ class RouterLink:
             others too.
         timeout: give up after so many seconds in a row without having joined; 0 never gives up.
         on_give_up: called once, with the last reason, when the time is up.
+        longest_delay: attempts are never further apart, in seconds.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class RouterLink:
         hears_others: bool = True,
         timeout: float = 0,
         on_give_up: Callable[[str], None] | None = None,
+        longest_delay: float = _LONGEST_DELAY,
     ) -> None:
         self.session = session
         self.url = url
@@ -71,6 +76,7 @@ class RouterLink:
         self._hears_others = hears_others
         self._timeout = timeout
         self._on_give_up = on_give_up
+        self._longest_delay = longest_delay
         self._give_up: Any = None
         self._connector: Connector | None = None
         self._attempts = 0
@@ -111,7 +117,7 @@ class RouterLink:
     def _next_delay(self) -> float:
         """Count attempts since the last join, not failed connections: a router that refuses us is not hammered."""
         self._attempts += 1
-        return reconnect_delay(self._attempts - 1)
+        return reconnect_delay(self._attempts - 1, self._longest_delay)
 
     def _trouble(self, why: str) -> None:
         """Keep the reason, and log the first of a row of failures; the rest would say the same."""

@@ -28,6 +28,9 @@ _MOST_LINES = 10_000
 _REPLY_TIME = 0.2
 """How long the answer to `die` gets to reach the router, in seconds."""
 
+LONGEST_DELAY = 0.4
+"""Between two attempts to reach the router, in seconds: all agents of this machine wait for it, and it is only one."""
+
 Result = tuple[bool, str]
 Params = dict[str, Any] | None
 
@@ -266,6 +269,7 @@ def main(args: Sequence[str] | None = None) -> None:
     agent.reactor.callWhenRunning(_begin, agent)
     agent.reactor.addSystemEventTrigger("before", "shutdown", notify, "STOPPING=1")
     agent.reactor.addSystemEventTrigger("before", "shutdown", _hurry_on_signals, agent.reactor, keeper)
+    runner.longest_delay = LONGEST_DELAY
     runner.run(agent, auto_reconnect=True)
 
 

@@ -27,6 +27,12 @@ def test_delays_begin_small_reach_five_seconds_and_differ_between_agents():
     assert len({reconnect_delay(3) for _ in range(20)}) > 10
 
 
+def test_who_is_eager_waits_less_and_still_not_in_step_with_others():
+    assert min(reconnect_delay(i, 0.4) for i in range(20)) >= 0.2
+    assert max(reconnect_delay(i, 0.4) for i in range(20)) <= 0.4
+    assert len({reconnect_delay(10, 0.4) for _ in range(20)}) > 10
+
+
 # Giving up
 
 
