@@ -2,12 +2,14 @@
 
 import argparse
 import math
-from typing import NoReturn
+import os
+from collections.abc import Collection, Sequence
+from typing import Any, NoReturn
 
 from ocs import site_config
 from ocs.cli import output
 
-__all__ = ["Parser", "accept_site_arguments", "seconds"]
+__all__ = ["Parser", "accept_site_arguments", "given_site_options", "seconds"]
 
 
 class Parser(argparse.ArgumentParser):
@@ -25,6 +27,25 @@ def accept_site_arguments(parser: argparse.ArgumentParser) -> None:
     for action in set(parser._actions) - known:  # noqa: SLF001
         action.default = argparse.SUPPRESS  # what stands before the command holds
         action.help = argparse.SUPPRESS
+
+
+def given_site_options(words: Sequence[str], without: Collection[str] = ()) -> list[str]:
+    """Return the site options of a command line, for another program that is to find the same site.
+
+    Args:
+        words: the command line.
+        without: names of options to leave out, as ``instance_id``.
+    """
+    parser = site_config.add_arguments(argparse.ArgumentParser(add_help=False, allow_abbrev=False))
+    names = [action.dest for action in parser._actions if action.dest not in without]  # noqa: SLF001 - as above
+    given = parser.parse_known_args(list(words))[0]
+    found = [(name, getattr(given, name)) for name in names]
+    return [f"--{name.replace('_', '-')}={_portable(name, value)}" for name, value in found if value is not None]
+
+
+def _portable(name: str, value: Any) -> str:
+    """Return an option's value as it is meant from any folder."""
+    return os.path.abspath(value) if name in ("site_file", "working_dir") else str(value)  # noqa: PTH100 - keeps links
 
 
 def seconds(word: str) -> float:

@@ -1,0 +1,177 @@
+"""The crossbar router of this host, for ``ocs-local-support``: its configuration, start, stop and state."""
+
+import argparse
+import difflib
+import json
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ocs import site_config
+from ocs.cli.local_support_status import Status
+from ocs.cli.output import say
+from ocs.errors import RouterError
+from ocs.router import config as router_config
+from ocs.router import health
+from ocs.router.process import Command, router_command, running_pid, start_detached, stop_tree
+
+__all__ = [
+    "Hub",
+    "Local",
+    "crossbar_status",
+    "generate",
+    "has_router",
+    "local_router",
+    "start_crossbar",
+    "stop_crossbar",
+]
+
+
+@dataclass(frozen=True)
+class Local:
+    """The router as the site file describes it for this host.
+
+    Attributes:
+        directory: crossbar's node directory.
+        binary: the crossbar program, None to find it.
+        hub: what the router serves.
+    """
+
+    directory: Path
+    binary: str | None
+    hub: "Hub"
+
+
+@dataclass(frozen=True)
+class Hub:
+    """What the router serves, with what this host has of its own."""
+
+    wamp_server: str
+    wamp_http: str
+    wamp_realm: str
+    address_root: str
+
+
+def local_router(args: argparse.Namespace) -> Local:
+    """Find out what the site file says of the router on this host.
+
+    Raises:
+        OCSError: the site file cannot be used, or says that no router is controlled here.
+    """
+    site, host, _ = site_config.get_config(args, site_config.HOST)
+    crossbar = host.crossbar if host else None
+    if host is None or crossbar is None:
+        raise RouterError(
+            f"{site.source_file or 'the site config'} controls no router on this host: give the host a section such as "
+            "`crossbar: {config-dir: /etc/crossbar}`"
+        )
+    directory = Path(crossbar.cbdir or os.environ.get("CROSSBAR_DIR") or ".crossbar")
+    bound = argparse.Namespace(**vars(args))
+    site_config.add_site_attributes(bound, site, host)
+    hub = Hub(bound.site_hub, bound.site_http, bound.site_realm, bound.address_root)
+    return Local(Path(args.working_dir or host.working_dir) / directory, crossbar.data.get("bin"), hub)
+
+
+def generate(local: Local, *, force: bool, port: int | None) -> int:
+    """Write the router's configuration; one that differs is shown and kept, unless ``force`` is given."""
+    config = router_config.crossbar_config(local.hub, port=port)
+    path = local.directory / "config.json"
+    new, old = router_config.to_json(config), _read(path)
+    if old == new:
+        say(f"{path} is up to date")
+        return 0
+    if old is not None and not force:
+        _show_difference(path, old, new)
+        raise RouterError(f"{path} differs from the site file (see above) and was kept: replace it with --force")
+    router_config.write(config, local.directory)
+    say(f"wrote {path}; a running router takes it when it is started again")
+    return 0
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RouterError(f"cannot read {path}: {error}") from error
+
+
+def _show_difference(path: Path, old: str, new: str) -> None:
+    lines = difflib.unified_diff(old.splitlines(), new.splitlines(), str(path), "from the site file", lineterm="")
+    for line in lines:
+        say(line)
+
+
+def start_crossbar(local: Local, *, foreground: bool, timeout: float) -> int:
+    """Start the router and wait until it is ready; in the foreground, become it."""
+    if not (local.directory / "config.json").exists() and not (local.directory / "config.yaml").exists():
+        raise RouterError(
+            f"there is no config.json in {local.directory}: make one with `ocs-local-support generate_crossbar_config`"
+        )
+    pid = running_pid(local.directory)
+    if pid is not None:
+        say(f"crossbar is running already (pid {pid})")
+        return 0
+    _require_same_port(local)
+    command = router_command(local.directory, binary=local.binary)
+    if foreground:
+        _become(command)
+    pid = start_detached(command, local.hub.wamp_server, local.hub.wamp_realm, timeout)
+    say(f"crossbar is running (pid {pid}) at {local.hub.wamp_server}; its log: {command.log}")
+    return 0
+
+
+def _require_same_port(local: Local) -> None:
+    """Refuse a configuration that listens elsewhere than the site file says; one that is written otherwise passes."""
+    try:
+        _, port = router_config.listening_address(json.loads((local.directory / "config.json").read_text()))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RouterError):
+        return
+    wanted = urlsplit(local.hub.wamp_server).port
+    if port != wanted:
+        raise RouterError(
+            f"{local.directory / 'config.json'} listens at port {port}, but the site file says {wanted}: "
+            "make it anew with `ocs-local-support generate_crossbar_config --force`"
+        )
+
+
+def _become(command: Command) -> None:
+    """Replace this program by the router, so that the terminal's signals reach it and its output the terminal."""
+    os.chdir(command.directory)
+    try:
+        os.execvpe(command.argv[0], command.argv, dict(command.env))  # noqa: S606 - our own argument list
+    except OSError as error:
+        raise RouterError(f"cannot run {command.argv[0]}: {error.strerror}") from error
+
+
+def stop_crossbar(local: Local, *, timeout: float) -> int:
+    """Stop the router that runs from this host's node directory, with its workers."""
+    pid = running_pid(local.directory)
+    if pid is None:
+        say("crossbar is not running")
+        return 0
+    stop_tree(pid, how=signal.SIGTERM, timeout=timeout)
+    if running_pid(local.directory) is not None:
+        raise RouterError(f"crossbar (pid {pid}) does not end: it may belong to another user")
+    say("crossbar is stopped")
+    return 0
+
+
+def has_router(args: argparse.Namespace) -> bool:
+    """Return whether the site file says that a router is controlled on this host."""
+    host = site_config.get_config(args, site_config.HOST).host
+    return host is not None and host.crossbar is not None
+
+
+def crossbar_status(args: argparse.Namespace) -> Status:
+    """Tell how the router is: this host's own, or the one that it uses."""
+    answer = health.check(args.site_hub, args.site_realm, 3.0)
+    if not has_router(args):
+        return Status("crossbar", "elsewhere" if answer.ok else "unknown", f"not of this host; {answer.message}")
+    pid = running_pid(local_router(args).directory)
+    if pid is not None:
+        return Status("crossbar", "running", f"pid {pid}; {answer.message}")
+    return Status("crossbar", "elsewhere" if answer.ok else "stopped", answer.message)
