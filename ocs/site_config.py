@@ -41,6 +41,7 @@ __all__ = [
     "get_config",
     "get_control_client",
     "parse_args",
+    "site_file_of",
 ]
 
 CONTROL = "*control*"
@@ -190,22 +191,36 @@ def _without_file(args: argparse.Namespace) -> bool:
     return getattr(args, "site", None) == "none" and not getattr(args, "site_file", None)
 
 
-def _read_site(args: argparse.Namespace) -> SiteConfig:
+def site_file_of(args: argparse.Namespace) -> str:
+    """Return the path of the site config file that the arguments mean.
+
+    Args:
+        args: of its attributes ``site`` and ``site_file`` count.
+
+    Raises:
+        SiteFileNotFoundError: nothing says where to look.
+    """
     name, path = getattr(args, "site", None), getattr(args, "site_file", None)
     if path:
-        tried = "given with --site-file"
-    else:
-        folder = os.environ.get("OCS_CONFIG_DIR")
-        if not folder:
-            raise SiteFileNotFoundError(
-                "Site file not found: neither --site-file nor OCS_CONFIG_DIR says where to look"
-            )
-        path = os.path.join(folder, f"{name or 'default'}.yaml")  # noqa: PTH118 - pathlib would cost every client's start
-        tried = f"from $OCS_CONFIG_DIR{' and --site' if name else ''}; --site-file names another"
+        return str(path)
+    folder = os.environ.get("OCS_CONFIG_DIR")
+    if not folder:
+        raise SiteFileNotFoundError("Site file not found: neither --site-file nor OCS_CONFIG_DIR says where to look")
+    return os.path.join(folder, f"{name or 'default'}.yaml")  # noqa: PTH118 - pathlib would cost every client's start
+
+
+def _read_site(args: argparse.Namespace) -> SiteConfig:
+    path = site_file_of(args)
     try:
         return SiteConfig.from_yaml(path)
     except SiteFileNotFoundError as error:
-        raise SiteFileNotFoundError(f"{error} ({tried})") from None
+        raise SiteFileNotFoundError(f"{error} ({_how_it_was_found(args)})") from None
+
+
+def _how_it_was_found(args: argparse.Namespace) -> str:
+    if getattr(args, "site_file", None):
+        return "given with --site-file"
+    return f"from $OCS_CONFIG_DIR{' and --site' if getattr(args, 'site', None) else ''}; --site-file names another"
 
 
 def _host_names(wanted: str | None) -> list[str]:

@@ -18,7 +18,8 @@ from ocs.agent_classes import (
     load_entry_point,
 )
 from ocs.cli import output
-from ocs.errors import AgentClassError, OCSError
+from ocs.errors import AgentClassError, OCSError, SiteConfigError
+from ocs.scf import last_good
 
 __all__ = ["agent_arguments", "build_agent_list", "main"]
 
@@ -158,10 +159,25 @@ def _class_name(own: argparse.Namespace, others: Sequence[str]) -> str:
     parser = site_config.add_arguments(argparse.ArgumentParser(add_help=False, allow_abbrev=False))
     args = parser.parse_known_args(others)[0]
     args.instance_id, args.site_host = own.instance_id, own.site_host
-    instance = site_config.get_config(args).instance
+    instance = _instance(args)
     if instance is None:
         raise OCSError("without a site config file (--site none) an agent is started with --agent FILE")
     return instance.agent_class
+
+
+def _instance(args: argparse.Namespace) -> site_config.InstanceConfig | None:
+    """Return the instance; of a file with a mistake in it only a host manager, as the last good copy describes it."""
+    try:
+        return site_config.get_config(args).instance
+    except SiteConfigError as error:
+        copy = last_good.copy_of(site_config.site_file_of(args)) if last_good.is_mistake(error) else None
+        if copy is None:
+            raise
+        args.site_file = copy
+        instance = site_config.get_config(args).instance
+        if instance is None or instance.agent_class != "HostManager":
+            raise
+        return instance
 
 
 def _load_script(path: Path) -> Any:

@@ -1,9 +1,10 @@
 """The host manager agent: keeps all agents of a machine as they should be, as processes and as docker services."""
 
 import argparse
+import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,13 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.task import LoopingCall
 
-from ocs import ocs_agent, site_config
-from ocs.agents.host_manager.commands import AgentCommands, given_options
+from ocs import ocs_agent
 from ocs.agents.host_manager.logs import log_page
-from ocs.agents.host_manager.manager import Manager, Plan
-from ocs.agents.host_manager.reading import MANAGER_CLASS, SiteReader
+from ocs.agents.host_manager.manager import Manager
 from ocs.agents.host_manager.requests import checked_ids, checked_requests
-from ocs.core.keeping import state_folder
+from ocs.agents.host_manager.services import Composed
+from ocs.agents.host_manager.setup import make_manager, parse_words
+from ocs.errors import OCSError
 from ocs.systemd import notify, watchdog_interval
 
 __all__ = ["HostManager", "main", "make_parser"]
@@ -25,6 +26,8 @@ __all__ = ["HostManager", "main", "make_parser"]
 STOP_GRACE = 40.0
 """How long the end of all children may take before the agent goes without it, in seconds: their signals take 15."""
 _MOST_LINES = 10_000
+_LONGEST_STOP = 3600.0
+"""How long a container may get to stop, in seconds."""
 _REPLY_TIME = 0.2
 """How long the answer to `die` gets to reach the router, in seconds."""
 
@@ -58,7 +61,7 @@ class HostManager:
         self.docker_service_prefix = docker_service_prefix
         self.keeper = manager
         agent.stop_grace = STOP_GRACE
-        agent.on("join", lambda *_args, **_kwargs: manager.link_up())
+        agent.on("join", lambda *_args, **_kwargs: manager.wake())
         agent.register_process("manager", self.manager, self._stop_manager, blocking=False)
         agent.register_task("update", self.update, blocking=False)
         agent.register_task("restart", self.restart, blocking=False)
@@ -159,11 +162,16 @@ class HostManager:
         if instance_id not in self.keeper.roster:
             known = ", ".join(self.keeper.roster) or "none"
             return False, f"There is no instance {instance_id} here; known: {known}."
-        session.data = await log_page(self.keeper.roster[instance_id], lines, position)
+        try:
+            session.data = await log_page(self.keeper.roster[instance_id], lines, position, self.keeper.compose)
+        except OCSError as error:
+            return False, str(error)
         return True, f"{len(session.data['lines'])} lines."
 
-    @ocs_agent.param("stop_time", default=10.0, type=float, check=lambda seconds: 0 <= seconds < 3600, unit="s")  # noqa: PLR2004 - an hour
-    def remove_orphans(self, session: ocs_agent.OpSession, params: Params) -> Result:
+    @ocs_agent.param(
+        "stop_time", default=10.0, type=float, check=lambda seconds: 0 <= seconds <= _LONGEST_STOP, unit="s"
+    )
+    def remove_orphans(self, session: ocs_agent.OpSession, params: Params) -> "Deferred[Result]":
         """remove_orphans(stop_time=10.)
 
         **Task** - Stop and remove the containers of services that the compose files no longer describe.
@@ -171,15 +179,29 @@ class HostManager:
         Parameters:
             stop_time (float): Seconds that a container gets to stop. Default is 10.
         """
-        return True, "No compose files are managed: nothing to do."
+        stop_time = (params or {}).get("stop_time", 10.0)
+        return ensureDeferred(
+            self._with_docker(
+                lambda compose: compose.remove_orphans(stop_time, session.add_message), "Orphans removed."
+            )
+        )
 
     @ocs_agent.param("_")
-    def docker_pull(self, session: ocs_agent.OpSession, params: Params) -> Result:
+    def docker_pull(self, session: ocs_agent.OpSession, params: Params) -> "Deferred[Result]":
         """docker_pull()
 
         **Task** - Have docker fetch the images that the compose files name.
         """
-        return True, "No compose files are managed: nothing to do."
+        return ensureDeferred(self._with_docker(lambda compose: compose.pull(session.add_message), "Images fetched."))
+
+    async def _with_docker(self, work: Callable[[Composed], Awaitable[None]], done: str) -> Result:
+        if self.keeper.compose is None:
+            return True, "No compose files are managed: there is nothing to do."
+        try:
+            await work(self.keeper.compose)
+        except OCSError as error:
+            return False, str(error)
+        return True, done
 
     @ocs_agent.param("disown_dockers", default=False, type=bool, help="leave containers as they are")
     @ocs_agent.param("leave_running", default=False, type=bool, help="leave everything running")
@@ -193,10 +215,12 @@ class HostManager:
             leave_running (bool): Leave everything running, for the next manager to take over. Default is False.
         """
         given = params or {}
-        return ensureDeferred(self._die(leave_running=bool(given.get("leave_running"))))
+        if given.get("disown_dockers"):
+            self.keeper.disown_services()
+        self.keeper.leave_running = self.keeper.leave_running or bool(given.get("leave_running"))
+        return ensureDeferred(self._die())
 
-    async def _die(self, *, leave_running: bool) -> Result:
-        self.keeper.leave_running = self.keeper.leave_running or leave_running
+    async def _die(self) -> Result:
         operations = self.agent.operations
         if any(session.op_name == "manager" for session in operations.active()):
             operations.end_early("manager", "stop", None)
@@ -262,10 +286,14 @@ def main(args: Sequence[str] | None = None) -> None:
         args: the command line; that of the program unless given.
     """
     words = list(sys.argv[1:] if args is None else args)
-    parsed = site_config.parse_args(agent_class=MANAGER_CLASS, parser=make_parser(), args=words)
+    parsed = parse_words(make_parser, words)
+    if not parsed.site_file:
+        raise SystemExit("The host manager needs a site config file: give --site-file, or --site and $OCS_CONFIG_DIR")
+    if parsed.quiet:
+        _be_quiet()
     agent, runner = ocs_agent.init_site_agent(parsed)
     keeper = make_manager(agent, parsed, words)
-    HostManager(agent, _files(parsed.docker_compose), parsed.docker_service_prefix, manager=keeper)
+    HostManager(agent, (parsed.docker_compose or "").split(","), parsed.docker_service_prefix, manager=keeper)
     agent.reactor.callWhenRunning(_begin, agent)
     agent.reactor.addSystemEventTrigger("before", "shutdown", notify, "STOPPING=1")
     agent.reactor.addSystemEventTrigger("before", "shutdown", _hurry_on_signals, agent.reactor, keeper)
@@ -273,39 +301,17 @@ def main(args: Sequence[str] | None = None) -> None:
     runner.run(agent, auto_reconnect=True)
 
 
+def _be_quiet() -> None:
+    """Have everything that is printed go nowhere, also what the interpreter itself has to say."""
+    with Path(os.devnull).open("wb") as nowhere:
+        for stream in (1, 2):
+            os.dup2(nowhere.fileno(), stream)
+
+
 def _hurry_on_signals(reactor: Any, keeper: Manager) -> None:
     """Have a second signal, while children are ending, send each the next, harder one."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: reactor.callFromThread(keeper.hurry))
-
-
-def make_manager(agent: Any, args: argparse.Namespace, words: Sequence[str]) -> Manager:
-    """Return what does the work, set up as the arguments say."""
-    working_dir = Path(args.working_dir or ".").absolute()
-    state = state_folder(args, args.site_realm, agent.agent_address)
-    output = working_dir / args.log_dir / "output" if args.log_dir else state / "output" if state else None
-    output = working_dir / args.output_dir if args.output_dir else output
-    host = site_config.get_config(args, site_config.HOST).host
-    host_name = args.site_host or (host.name if host else None) or "localhost"
-    plan = Plan(
-        host_name=host_name,
-        address_root=args.address_root,
-        state=state,
-        initial_state=args.initial_state,
-        service_prefix=args.docker_service_prefix,
-        leave_running=args.leave_running,
-    )
-    reader = SiteReader(args.site_file, host_name, agent.instance_id, state / "site.yaml" if state else None)
-    commands = AgentCommands(host_name, working_dir, given_options(words), output)
-    return Manager(agent, agent.reactor, plan, reader, commands, on_status=_tell_systemd)
-
-
-def _tell_systemd(line: str) -> None:
-    notify("READY=1", f"STATUS={line}")
-
-
-def _files(text: str | None) -> list[str]:
-    return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
 def _begin(agent: Any) -> None:

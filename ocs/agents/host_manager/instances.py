@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 
 from ocs.agents.host_manager.runner import Runner
 
-__all__ = ["TARGETS", "ManagedInstance", "steady_time"]
+__all__ = ["HOSTED", "TARGETS", "ManagedInstance", "steady_time"]
+
+HOSTED = "__plugin__"
+"""``agent_script`` of what the host runs."""
 
 TARGETS = ("up", "down")
 """What can be asked for."""

@@ -4,26 +4,35 @@ from typing import Any
 
 from ocs.agents.host_manager.hosted import HostedRunner
 from ocs.agents.host_manager.instances import ManagedInstance
+from ocs.agents.host_manager.services import Composed, ServiceRunner
 
 __all__ = ["log_page"]
 
 
-async def log_page(minst: ManagedInstance, lines: int, position: int | None) -> dict[str, Any]:
+async def log_page(
+    minst: ManagedInstance, lines: int, position: int | None, compose: Composed | None
+) -> dict[str, Any]:
     """Return what an instance has printed.
 
     Args:
         minst: the instance.
         lines: how many lines at most.
         position: what came after it is wanted; None: the last lines.
+        compose: has the output of docker services.
+
+    Raises:
+        OCSError: docker cannot tell.
     """
-    runner = minst.prot
-    if not isinstance(runner, HostedRunner):
-        return {"instance_id": minst.instance_id, "lines": [], "position": 0, "log_file": ""}
-    found, position = runner.child.output.read_since(position, lines)
-    log_file = runner.child.command.log_file
+    runner, log_file = minst.prot, None
+    found: list[str] = []
+    if isinstance(runner, HostedRunner):
+        found, position = runner.child.output.read_since(position, lines)
+        log_file = runner.child.command.log_file
+    elif compose and isinstance(runner, ServiceRunner):
+        found = await compose.logs(runner.service, lines)
     return {
         "instance_id": minst.instance_id,
         "lines": found,
-        "position": position,
+        "position": position or 0,
         "log_file": str(log_file or ""),
     }

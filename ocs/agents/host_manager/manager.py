@@ -1,39 +1,42 @@
 """Keeps all instances of a host as they are wanted: carries out what `resolve` decides, whenever something happens."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.base import DelayedCall
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 
+from ocs import __version__
+from ocs.agents.host_manager.alarm import Alarm
+from ocs.agents.host_manager.board import Board
 from ocs.agents.host_manager.commands import AgentCommands
 from ocs.agents.host_manager.hosted import HostedRunner
-from ocs.agents.host_manager.instances import ManagedInstance, steady_time
+from ocs.agents.host_manager.instances import HOSTED, ManagedInstance, steady_time
 from ocs.agents.host_manager.levels import holds
-from ocs.agents.host_manager.memory import Targets
+from ocs.agents.host_manager.memory import Targets, load_targets
 from ocs.agents.host_manager.readiness import Readiness
 from ocs.agents.host_manager.reading import Reading, SiteReader
-from ocs.agents.host_manager.report import child_state, status_line
+from ocs.agents.host_manager.report import child_state, describe_change, status_line
 from ocs.agents.host_manager.requests import Request, apply_requests, apply_restarts
 from ocs.agents.host_manager.resolve import resolve_child_state
-from ocs.agents.host_manager.roster import HOSTED, Roster
+from ocs.agents.host_manager.roster import Roster
 from ocs.agents.host_manager.runner import NO_RUNNER, Runner
-from ocs.agents.host_manager.usage import HostUsage, Usage, UsageMeter
-from ocs.errors import OCSError
-from ocs.supervisor import Child, Command, Phase, Policy, Supervisor
+from ocs.agents.host_manager.services import Composed, follow_services, new_tags
+from ocs.agents.host_manager.usage import UsageWatch
+from ocs.errors import OCSError, SupervisorInUseError
+from ocs.scf.changes import changes
+from ocs.supervisor import Child, Command, Launcher, Phase, Policy, Supervisor
 
 __all__ = ["Manager", "Plan"]
 
 TICK = 1.0
 """How often all is looked at though nothing has happened, in seconds."""
-METER_EVERY = 10.0
-"""How often processor and memory of the children are looked at, in seconds."""
-REPORT_DELAY = 0.1
-"""How long changes are gathered before clients see them, in seconds."""
+TRY_AGAIN = 1.0
+"""How often it is tried to use a folder that another manager has, in seconds."""
 _LAST_LINES = 5
 _SITE_FILE = "[SCF]"
 
@@ -60,6 +63,7 @@ class Manager:
         plan: what it was told.
         reader: reads the site config file.
         commands: makes the commands of the children.
+        make_compose: makes what looks after the docker services, given what to call on a change; None: there are none.
         launcher: starts children faster than plainly; None: plainly.
         on_status: called with a line that says how all do, whenever that changes.
     """
@@ -72,45 +76,36 @@ class Manager:
         reader: SiteReader,
         commands: AgentCommands,
         *,
-        launcher: Any = None,
+        make_compose: Callable[[Callable[[], None]], Composed] | None = None,
+        launcher: Launcher | None = None,
         on_status: Callable[[str], None] = lambda _line: None,
     ) -> None:
         self.plan = plan
         self.leave_running = plan.leave_running
         self.roster = Roster(self._make_runner, plan.service_prefix)
-        self.supervisor = Supervisor(
-            reactor,
-            policy=Policy(restarts=False),
-            on_change=self._child_changed,
-            state_dir=plan.state,
-            launcher=launcher,
-        )
+        self.board = Board(reactor, agent.log, self._data, lambda: status_line(self.roster.values()), on_status)
+        self.supervisor: Supervisor | None = None
         self._agent = agent
         self._log = agent.log
         self._reactor = reactor
         self._reader = reader
         self._commands = commands
-        self._on_status = on_status
+        self._launcher = launcher
         self._readiness = Readiness(agent, plan.address_root, self._heard)
         self._targets = Targets(reactor, plan.state / "targets.json" if plan.state else None, self._log)
-        self._meter = UsageMeter(plan.state.parent if plan.state and plan.state.parent.exists() else Path("/"))
-        self._usage: tuple[dict[int, Usage], HostUsage | None] = ({}, None)
-        self._metered = float("-inf")
-        self._metering = False
-        self._session: Any = None
-        self._parse_status: dict[str, tuple[bool, float, str]] = {}
+        self._usage = UsageWatch(reactor, plan.state or Path("/"), self._log)
+        self._alarm = Alarm(reactor, self._turn)
+        self.compose = make_compose(self.wake) if make_compose else None
         self._reading: Reading | None = None
-        self._next_turn: DelayedCall | None = None
-        self._report_call: DelayedCall | None = None
-        self._line = ""
+        self._keeping = False
         self._stopping = False
-        self._gone: Deferred[None] | None = None
+        self._gone: Deferred[None] = Deferred()
         self._started = 0.0
 
     @property
     def running(self) -> bool:
         """Whether the instances are kept now."""
-        return self._session is not None and not self._stopping
+        return self._keeping and not self._stopping
 
     # The life of the process
 
@@ -125,78 +120,121 @@ class Manager:
         Returns:
             The last word.
         """
-        self._session, self._stopping, self._started = session, False, time.time()
-        self._gone = Deferred()
+        self._stopping, self._started, self._gone = False, time.time(), Deferred()
+        self.board.open(session)
         try:
             await self._begin(requests, reload_config=reload_config)
+            self._keeping = True
+            if self._stopping:
+                self.stop()
             self.wake()
             await self._gone
+            self._keeping = False
             await self._finish()
         finally:
-            self._cancel_calls()
-            self._report()
-            self._session = self._gone = None
+            self._keeping = False
+            self._alarm.stop()
+            self.board.close()
         return "All that was managed is left running." if self.leave_running else "All that was managed is down."
 
     def stop(self) -> None:
         """End: bring all instances down, or let go of them where they are to be left running."""
-        if self._session is None or self._stopping:
-            return
         self._stopping = True
-        for instance in self.roster.values():
-            if not self.leave_running and not instance.passive_tracking:
-                instance.target_state, instance.bounce = "down", False
+        if not self.leave_running:
+            for instance in self.roster.values():
+                if not instance.passive_tracking:
+                    instance.target_state, instance.bounce = "down", False
         self.wake()
+
+    def disown_services(self) -> None:
+        """Leave the docker services as they are from now on."""
+        for instance in self.roster.values():
+            if instance.management == "docker":
+                instance.passive_tracking, instance.target_state = True, "passive"
 
     def hurry(self) -> None:
         """Waste no more time on those that are stopping: send each the next, harder signal."""
-        self.supervisor.hurry()
+        if self.supervisor:
+            self.supervisor.hurry()
 
     async def _begin(self, requests: Sequence[Request], *, reload_config: bool) -> None:
-        remembered = await self._in_thread(Targets.load, self._targets_file())
-        await self._in_thread(self._make_folders)
+        remembered = await self._in_thread(load_targets, self._targets.path)
+        earlier = await self._in_thread(self._reader.read_last_good)
+        self.supervisor = await self._open_supervisor()
+        if self.compose:
+            self.compose.start()
         if reload_config or self._reading is None:
             await self.read_site()
-        if self._reading is None:
-            self._take(await self._in_thread(self._reader.read_last_good))
-        else:
-            self._take(self._reading)
-        self._adopt_leftovers()
+        self._take(self._reading or earlier)
+        if self.supervisor:
+            self._adopt_leftovers(self.supervisor)
+        if earlier and self._reading:
+            self.roster.require_restarts(changes(earlier.instances, self._reading.instances))
         self._set_first_targets(remembered)
         self._complain_of(apply_requests(self.roster, requests))
 
+    async def _open_supervisor(self) -> Supervisor | None:
+        """Take the folder as soon as an earlier manager lets go of it: two would fight over its processes.
+
+        Returns:
+            None if the manager is stopped before.
+        """
+        while not self._stopping:
+            try:
+                return self._new_supervisor(self.plan.state)
+            except SupervisorInUseError as error:
+                self.board.note_trouble("state folder", str(error))
+            except OSError as error:
+                self.board.note_trouble("state folder", f"{self.plan.state} cannot be used: {error.strerror}")
+                if self.plan.state and not self.plan.state.exists():
+                    # Nobody can have left anything there.
+                    return self._new_supervisor(None)
+            self.board.show_soon()
+            await deferLater(self._reactor, TRY_AGAIN)
+        return None
+
+    def _new_supervisor(self, state: Path | None) -> Supervisor:
+        supervisor = Supervisor(
+            self._reactor,
+            policy=Policy(restarts=False),
+            on_change=self._child_changed,
+            state_dir=state,
+            launcher=self._launcher,
+        )
+        if state is not None:
+            self.board.note_trouble("state folder", "")
+        return supervisor
+
     async def _finish(self) -> None:
-        if self.leave_running:
-            await self._targets.written()
-            await self.supervisor.release()
-            return
-        await self.supervisor.stop()
-        self._targets.remember({})
-        await self._targets.written()
         self._readiness.forget_all()
-        for name in list(self.supervisor.children):
-            self.supervisor.remove(name)
+        if self.supervisor and not self.leave_running:
+            await self.supervisor.stop()
+            self._targets.remember({})
+        await self._targets.written()
+        if self.supervisor:
+            await self.supervisor.release()
+        if self.compose:
+            await self.compose.stop()
+        self.supervisor = None
         self.roster.clear()
 
-    def _set_first_targets(self, remembered: dict[str, str]) -> None:
+    def _set_first_targets(self, remembered: Mapping[str, str]) -> None:
         for instance in self.roster.values():
             wish = self.plan.initial_state or remembered.get(instance.instance_id)
-            if wish and instance.management != "retired":
+            if wish and instance.management != "retired" and not instance.passive_tracking:
                 instance.target_state = wish
                 instance.wished = self.plan.initial_state is None
 
-    def _adopt_leftovers(self) -> None:
-        for name in self.supervisor.leftovers():
+    def _adopt_leftovers(self, supervisor: Supervisor) -> None:
+        for name in supervisor.leftovers():
             if name not in self.roster or self.roster[name].agent_script != HOSTED:
-                self._adopt_stranger(name)
-            if self.supervisor.adopt(name):
-                child = self.supervisor.children[name]
-                self._say(f"{name} has been taken over: process {child.pid}.")
+                # What the site config file no longer names is taken up, to be ended.
+                self.roster.discard(name)
+                self.roster.add(ManagedInstance("retired", "?", name, f"?:{name}", operable=True, agent_script=HOSTED))
+            if supervisor.adopt(name):
+                child = supervisor.children[name]
+                self.board.say(f"{name} has been taken over: process {child.pid}.")
                 self._readiness.expect(name, started=child.started)
-
-    def _adopt_stranger(self, name: str) -> None:
-        """Take up what the site config file no longer names, to end it."""
-        self.roster.add(ManagedInstance("retired", "?", name, f"?:{name}", operable=True, agent_script=HOSTED))
 
     # The site config file
 
@@ -209,18 +247,21 @@ class Manager:
         try:
             reading = await self._in_thread(self._reader.read)
         except OCSError as error:
-            self._parse_status[_SITE_FILE] = (False, time.time(), str(error))
-            self._say(f"The site config file cannot be used; its last good reading stays in force. {error}")
+            self.board.parsed(_SITE_FILE, ok=False, text=str(error))
             return False
-        self._parse_status[_SITE_FILE] = (True, reading.time, f"{len(reading.instances)} instances")
+        self.board.parsed(_SITE_FILE, ok=True, text=f"{len(reading.instances)} instances")
         self._reading = reading
-        self._take(reading)
+        if self._keeping:
+            self._take(reading)
         return True
 
     def _take(self, reading: Reading | None) -> None:
-        if reading is not None:
-            self._reading = reading
-            self.roster.take_reading(reading.instances)
+        if reading is None:
+            return
+        found = self.roster.take_reading(reading.instances)
+        if self._keeping:
+            for change in found:
+                self.board.say(describe_change(change))
         self.wake()
 
     # Requests
@@ -233,7 +274,9 @@ class Manager:
         """
         trouble = []
         if reload_config and not await self.read_site():
-            trouble.append(self._parse_status[_SITE_FILE][2])
+            trouble.append(self.board.parse_status[_SITE_FILE][2])
+        if not self.running:
+            return [*trouble, "The process manager has been stopped meanwhile: nothing is requested."]
         trouble += self._complain_of(apply_requests(self.roster, requests))
         self.wake()
         return trouble
@@ -253,55 +296,56 @@ class Manager:
             return []
         known = ", ".join(self.roster) or "none"
         line = f"There is no instance {', '.join(unknown)} here; known: {known}."
-        self._say(line)
+        self.board.say(line)
         return [line]
 
     # Turns
 
-    def wake(self, delay: float = 0.0) -> None:
-        """Have all looked at after ``delay`` seconds at the latest."""
-        if self._session is None:
-            return
-        call = self._next_turn
-        due = self._reactor.seconds() + delay
-        if call is not None and call.active():
-            if call.getTime() <= due:
-                return
-            call.cancel()
-        self._next_turn = self._reactor.callLater(delay, self._turn)
+    def wake(self) -> None:
+        """Have all looked at in a moment: something has happened."""
+        if self._keeping:
+            self._alarm.set(0.0)
 
     def _turn(self) -> None:
+        sleep = TICK
         try:
             sleep = self._look_at_all()
-        except Exception:  # one record, or somebody else's code, must not end the care for all others
+        except Exception:  # an error in the care for one must not end the care for all others
             self._log.failure("a turn of the manager failed")
-            sleep = TICK
-        if self._stopping and self._all_gone() and self._gone and not self._gone.called:
+        if self._stopping and self._all_gone():
             self._gone.callback(None)
         else:
-            self.wake(max(sleep, 0.01))
+            self._alarm.set(max(sleep, 0.01))
 
     def _look_at_all(self) -> float:
         now = steady_time()
+        if self._stopping and self.leave_running:
+            return TICK
+        if self.compose:
+            self._follow_compose(self.compose)
         held = {} if self._stopping else holds(self.roster.values(), now, linked=self._agent.realm_joined)
-        sleep = TICK
+        sleeps = [TICK]
         for instance in list(self.roster.values()):
             instance.held = held.get(instance.instance_id, "")
-            sleep = min(sleep, self._look_at(instance, now))
+            sleeps.append(self._look_at(instance, now))
         self._forget_retired()
         self._remember()
-        self._meter_now_and_then()
-        self._report_soon()
-        return sleep
+        self._watch_usage()
+        self.board.show_soon()
+        return min(sleeps)
+
+    def _follow_compose(self, compose: Composed) -> None:
+        follow_services(self.roster, compose, self.wake)
+        for file, (ok, when, text) in compose.status.items():
+            self.board.parsed(file, ok=ok, text=text, when=when)
+        self.board.note_trouble("docker", compose.trouble)
 
     def _look_at(self, instance: ManagedInstance, now: float) -> float:
         """Do what is to be done about one instance; return when to look again at the latest, in seconds."""
-        if self._stopping and self.leave_running:
-            return TICK
         before = instance.next_action
         actions = resolve_child_state(instance, now)
         for line in actions["messages"]:
-            self._say(line)
+            self.board.say(line)
         if instance.prot and actions["launch"]:
             self._readiness.expect(instance.instance_id)
             instance.prot.up()
@@ -326,7 +370,7 @@ class Manager:
         gone = self.roster.drop_retired()
         for instance in gone:
             self._readiness.forget(instance.instance_id)
-            if instance.agent_script == HOSTED:
+            if instance.agent_script == HOSTED and self.supervisor:
                 self.supervisor.remove(instance.instance_id)
         if gone and not self._stopping:
             self.roster.admit()
@@ -334,108 +378,59 @@ class Manager:
 
     def _remember(self) -> None:
         if not self._stopping:
-            self._targets.remember(
-                {name: instance.target_state for name, instance in self.roster.items() if instance.wished}
-            )
+            self._targets.remember({name: each.target_state for name, each in self.roster.items() if each.wished})
+
+    def _watch_usage(self) -> None:
+        children = self.supervisor.children.values() if self.supervisor else ()
+        self._usage.look([child.pid for child in children if child.pid is not None])
 
     def _heard(self, instance_id: str) -> None:
         if instance_id in self.roster:
             self.roster[instance_id].ready = True
         self.wake()
 
-    def link_up(self) -> None:
-        """Go on with what has waited for the router."""
-        self.wake()
-
     # Children
 
     def _make_runner(self, instance: ManagedInstance) -> Runner:
-        if instance.agent_script != HOSTED:
+        if instance.agent_script != HOSTED or self.supervisor is None:
             return NO_RUNNER
         name = instance.instance_id
         child = self.supervisor.add(self._commands.make(name, self._reader.site_file))
         return HostedRunner(self.supervisor, child, self._prepare_command, self._log)
 
     async def _prepare_command(self, name: str) -> Command:
-        return self._commands.make(name, await self._in_thread(self._reader.file_for_children))
+        return self._commands.make(name, await self._in_thread(self._file_for_children))
+
+    def _file_for_children(self) -> str:
+        if self._commands.log_dir is not None:
+            self._commands.log_dir.mkdir(parents=True, exist_ok=True)
+        return self._reader.file_for_children()
 
     def _child_changed(self, child: Child) -> None:
         instance = self.roster.get(child.name)
         unasked = instance and instance.target_state == "up" and instance.next_action in ("up", "wait_start")
         if unasked and child.state.phase is Phase.DOWN and child.history:
             run = child.history[-1]
-            self._say(f"{child.name}: {run.end}")
+            self.board.say(f"{child.name}: {run.end}")
             for line in run.last_lines[-_LAST_LINES:]:
-                self._say(f"{child.name}> {line}")
+                self.board.say(f"{child.name}> {line}")
         self.wake()
 
     # What clients see
 
-    def _report_soon(self) -> None:
-        if self._report_call is None or not self._report_call.active():
-            self._report_call = self._reactor.callLater(REPORT_DELAY, self._report)
-
-    def _report(self) -> None:
-        usage, host = self._usage
-        self._session.degraded = any(not ok for ok, _time, _text in self._parse_status.values())
-        self._session.data = {
-            "child_states": [child_state(instance, usage) for instance in self.roster.values()],
-            "config_parse_status": {name: list(status) for name, status in self._parse_status.items()},
-            "orphans": {},
-            "new_tags": {},
-            "docker": {"ok": True, "message": ""},
-            "host": {} if host is None else host.encoded(self.plan.host_name),
-            "version": _version(),
+    def _data(self) -> dict[str, Any]:
+        host = self._usage.host
+        trouble = self.compose.trouble if self.compose else ""
+        return {
+            "child_states": [child_state(instance, self._usage.processes) for instance in self.roster.values()],
+            "config_parse_status": {name: list(status) for name, status in self.board.parse_status.items()},
+            "orphans": dict(self.compose.orphans) if self.compose else {},
+            "new_tags": new_tags(self.roster, self.compose.new_tags) if self.compose else {},
+            "docker": {"ok": not trouble, "message": trouble},
+            "host": {"name": self.plan.host_name} if host is None else host.encoded(self.plan.host_name),
+            "version": __version__,
             "started": self._started,
         }
-        line = status_line(self.roster.values())
-        if line != self._line:
-            self._line = line
-            self._on_status(line)
-
-    def _meter_now_and_then(self) -> None:
-        if self._metering or self._reactor.seconds() - self._metered < METER_EVERY:
-            return
-        self._metering, self._metered = True, self._reactor.seconds()
-        pids = [child.pid for child in self.supervisor.children.values() if child.pid is not None]
-        self._start_thread(self._meter.look, pids).addCallbacks(self._take_usage, self._no_usage)
-
-    def _take_usage(self, usage: Any) -> None:
-        self._metering = False
-        self._usage = usage
-
-    def _no_usage(self, failure: Any) -> None:
-        self._metering = False
-        self._log.debug("cannot look at what processes use: {why}", why=failure.value)
-
-    def _say(self, line: str) -> None:
-        if self._session is not None:
-            self._session.add_message(line)
-        else:
-            self._log.info("{line}", line=line)
-
-    # Small things
-
-    def _cancel_calls(self) -> None:
-        for call in (self._next_turn, self._report_call):
-            if call is not None and call.active():
-                call.cancel()
-
-    def _targets_file(self) -> Path | None:
-        return self.plan.state / "targets.json" if self.plan.state else None
-
-    def _make_folders(self) -> None:
-        if self._commands.log_dir is not None:
-            self._commands.log_dir.mkdir(parents=True, exist_ok=True)
-
-    def _start_thread(self, function: Callable[..., Any], *args: Any) -> "Deferred[Any]":
-        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), function, *args)
 
     async def _in_thread(self, function: Callable[..., Any], *args: Any) -> Any:
-        return await self._start_thread(function, *args)
-
-
-def _version() -> str:
-    from ocs import __version__  # noqa: PLC0415 - asked for when a report is made
-
-    return __version__
+        return await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), function, *args)

@@ -1,6 +1,5 @@
-"""What a killed manager leaves to the next one: the targets that people have set; and who may use its folder."""
+"""What a killed manager leaves to the next one: the targets that people have set."""
 
-import fcntl
 import json
 import os
 from collections.abc import Mapping
@@ -11,43 +10,19 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.threads import deferToThreadPool
 
 from ocs.agents.host_manager.instances import TARGETS
-from ocs.errors import OCSError
 
-__all__ = ["FolderInUseError", "FolderLock", "Targets"]
-
-
-class FolderInUseError(OCSError):
-    """Another manager uses the folder, and with it the processes named there."""
+__all__ = ["Targets", "load_targets"]
 
 
-class FolderLock:
-    """Keeps a second manager of the same name out, for as long as this process lives.
-
-    Args:
-        path: the lock's file; its folder is made.
-
-    Raises:
-        FolderInUseError: another process has it.
-        OSError: the folder cannot be written.
-    """
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a+")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._file.seek(0)
-            holder = self._file.read().strip() or "unknown"
-            self._file.close()
-            raise FolderInUseError(f"{path.parent} is in use by process {holder}, a manager of this name") from None
-        self._file.truncate(0)
-        self._file.write(str(os.getpid()))
-        self._file.flush()
-
-    def release(self) -> None:
-        """Let others have it."""
-        self._file.close()
+def load_targets(path: Path | None) -> dict[str, str]:
+    """Return what an earlier manager left, by instance-id. Blocks."""
+    try:
+        found = json.loads(path.read_bytes()) if path else {}
+    except (OSError, ValueError):
+        return {}  # none was left, or what is there is damaged: then the site config file's count
+    if not isinstance(found, dict):
+        return {}
+    return {str(name): target for name, target in found.items() if target in TARGETS}
 
 
 class Targets:
@@ -60,32 +35,20 @@ class Targets:
     """
 
     def __init__(self, reactor: Any, path: Path | None, log: Any) -> None:
+        self.path = path
         self._reactor = reactor
-        self._path = path
         self._log = log
-        self._written: Mapping[str, str] = {}
-        self._wanted: Mapping[str, str] | None = None
+        self._latest: dict[str, str] | None = None
+        self._on_disk: dict[str, str] | None = None
         self._writing: Deferred[None] | None = None
-
-    @classmethod
-    def load(cls, path: Path | None) -> dict[str, str]:
-        """Return what an earlier manager left, by instance-id. Blocks."""
-        try:
-            found = json.loads(path.read_text()) if path else {}
-        except (OSError, ValueError):
-            return {}  # none was left, or a full disk cut it short: then the site config file's count
-        if not isinstance(found, dict):
-            return {}
-        return {str(name): target for name, target in found.items() if target in TARGETS}
 
     def remember(self, targets: Mapping[str, str]) -> None:
         """Have these on the disk, soon."""
-        if self._path is not None and targets != (self._written if self._wanted is None else self._wanted):
-            self._wanted = dict(targets)
-            self._write()
+        self._latest = dict(targets)
+        self._write()
 
     def written(self) -> "Deferred[Any]":
-        """Return a Deferred that fires when the disk has what is to be remembered."""
+        """Return a Deferred that fires when the disk has what is to be remembered, or has refused it."""
         if self._writing is None:
             return succeed(None)
         done: Deferred[Any] = Deferred()
@@ -93,15 +56,17 @@ class Targets:
         return done
 
     def _write(self) -> None:
-        if self._writing is not None or self._wanted is None:
+        if self._writing is not None or self.path is None or self._latest is None or self._latest == self._on_disk:
             return
-        self._written, self._wanted = self._wanted, None
-        if self._path is None:
-            return
-        work = deferToThreadPool(self._reactor, self._reactor.getThreadPool(), _replace, self._path, self._written)
-        work.addErrback(lambda failure: self._log.warn("cannot remember targets: {why}", why=failure.value))
-        self._writing = work
-        work.addCallback(self._next)
+        self._on_disk = self._latest
+        pool = self._reactor.getThreadPool()
+        self._writing = deferToThreadPool(self._reactor, pool, _replace, self.path, self._on_disk)
+        self._writing.addErrback(self._refused)
+        self._writing.addCallback(self._next)
+
+    def _refused(self, failure: Any) -> None:
+        # Not again until they change: what a full disk has refused is of no use to a manager that lives.
+        self._log.warn("targets cannot be remembered over a crash: {why}", why=failure.value)
 
     def _next(self, _result: Any) -> None:
         self._writing = None

@@ -4,13 +4,13 @@ import argparse
 import os
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from ocs import site_config
 from ocs.errors import OCSError, SiteConfigError
+from ocs.scf import last_good
 from ocs.site_config import HostConfig, InstanceConfig
 
-__all__ = ["Reading", "SiteReader", "managed_instances"]
+__all__ = ["MANAGER_CLASS", "Reading", "SiteReader", "managed_instances"]
 
 MANAGER_CLASS = "HostManager"
 
@@ -42,15 +42,13 @@ class SiteReader:
         site_file: the file.
         site_host: the host's name in it; None: the system's.
         own_id: the manager's instance-id.
-        last_good: where a copy of the last good text is kept; None: nowhere.
     """
 
-    def __init__(self, site_file: str, site_host: str | None, own_id: str, last_good: Path | None = None) -> None:
+    def __init__(self, site_file: str, site_host: str | None, own_id: str) -> None:
         self.site_file = site_file
-        self.last_good = last_good
         self._site_host = site_host
         self._own_id = own_id
-        self._checked: tuple[float, int, int] | None = None
+        self._good: tuple[int, int, int] | None = None
 
     def read(self) -> Reading:
         """Return what the file says now, and keep a copy of it.
@@ -58,28 +56,30 @@ class SiteReader:
         Raises:
             SiteConfigError: it is missing, or has a mistake; the text has file and line.
         """
+        signature = _signature(self.site_file)
         reading = self._read(self.site_file)
-        self._checked = _signature(self.site_file)
-        self._keep_copy()
+        self._good = signature
+        last_good.keep_copy(self.site_file)
         return reading
 
     def read_last_good(self) -> Reading | None:
         """Return what the file said when it was last good, also in an earlier life; None if nobody knows."""
+        copy = last_good.copy_of(self.site_file)
         try:
-            return self._read(str(self.last_good)) if self.last_good else None
+            return self._read(copy) if copy else None
         except OCSError:
             return None
 
     def file_for_children(self) -> str:
         """Return the file that agents are to read: the site file, or its last good copy while that is broken."""
         signature = _signature(self.site_file)
-        if signature is not None and signature == self._checked:
+        if signature is not None and signature == self._good:
             return self.site_file
         try:
             self._read(self.site_file)
         except OCSError:
-            return str(self.last_good) if self.last_good and self.last_good.exists() else self.site_file
-        self._checked = signature
+            return last_good.copy_of(self.site_file) or self.site_file
+        self._good = signature
         return self.site_file
 
     def _read(self, path: str) -> Reading:
@@ -89,24 +89,11 @@ class SiteReader:
             raise SiteConfigError(f"{path} describes no host")
         return Reading(host, managed_instances(host, self._own_id), time.time())
 
-    def _keep_copy(self) -> None:
-        if self.last_good is None:
-            return
-        try:
-            text = Path(self.site_file).read_bytes()
-            if self.last_good.exists() and self.last_good.read_bytes() == text:
-                return
-            self.last_good.parent.mkdir(parents=True, exist_ok=True)
-            new = self.last_good.with_name(f"{self.last_good.name}.new")
-            new.write_bytes(text)
-            new.replace(self.last_good)
-        except OSError:
-            return  # a full disk costs the copy, not the reading
 
-
-def _signature(path: str) -> tuple[float, int, int] | None:
+def _signature(path: str) -> tuple[int, int, int] | None:
+    """Return what changes whenever the file does."""
     try:
         found = os.stat(path)  # noqa: PTH116 - the path is text here
     except OSError:
         return None
-    return found.st_mtime, found.st_size, found.st_ino
+    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -8,9 +8,10 @@ from ocs.agents.host_manager.hosted import HostedRunner, exit_code
 from ocs.agents.host_manager.instances import ManagedInstance, steady_time
 from ocs.agents.host_manager.resolve import stability_factor
 from ocs.agents.host_manager.usage import Usage
+from ocs.scf.changes import Change
 from ocs.supervisor import Child, PastRun
 
-__all__ = ["child_state", "status_line"]
+__all__ = ["child_state", "describe_change", "status_line"]
 
 _LINES_SHOWN = 10
 
@@ -70,6 +71,14 @@ def _exit(run: PastRun) -> dict[str, Any]:
         "text": str(run.end),
         "lines": list(run.last_lines[-_LINES_SHOWN:]),
     }
+
+
+def describe_change(change: Change) -> str:
+    """Return a change of the site config file, in a line."""
+    if change.kind != "changed":
+        return f"{change.instance_id} has been {change.kind} in the site config file."
+    hint = "; it has to be restarted for that to count" if change.restart_required else ""
+    return f"{change.instance_id} has been changed in the site config file: {', '.join(change.what)}{hint}."
 
 
 def status_line(instances: Iterable[ManagedInstance]) -> str:

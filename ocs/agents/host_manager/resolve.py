@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ocs.agents.host_manager.instances import ManagedInstance, steady_time
+from ocs.agents.host_manager.instances import HOSTED, ManagedInstance, steady_time
 
 __all__ = ["back_off", "resolve_child_state", "stability_factor"]
 
@@ -70,6 +70,16 @@ class _Look:
     def acted(self) -> bool:
         """Whether something is to be done, after which all has to be looked at again."""
         return self.launch or self.terminate
+
+    @property
+    def busy(self) -> bool:
+        """Whether the runner still carries out what it was told last."""
+        return bool(getattr(self.minst.prot, "busy", False))
+
+    @property
+    def failed(self) -> str:
+        """Why the last start came to nothing."""
+        return str(getattr(self.minst.prot, "failed", "") or "")
 
     def say(self, text: str) -> None:
         self.messages.append(text)
@@ -151,9 +161,12 @@ def _wait_start(look: _Look) -> str | None:
     minst = look.minst
     if look.running:
         return _seen_up(look)
-    if look.running is False and minst.management == "host" and look.code is not None:
+    if look.running is False and minst.agent_script != HOSTED and look.failed and not look.busy:
+        look.say(f"{minst.full_name} could not be started: {look.failed}")
+        return _failed(look)
+    if look.running is False and minst.agent_script == HOSTED and look.code is not None:
         return _ended(look)
-    minst.at = min(minst.at, look.now + LAUNCH_PATIENCE)
+    minst.at = look.now + LAUNCH_PATIENCE if look.busy else min(minst.at, look.now + LAUNCH_PATIENCE)
     if look.now < minst.at:
         look.wait_until(minst.at)
         return None
@@ -178,12 +191,12 @@ def _up(look: _Look) -> str | None:
 
 def _wait_dead(look: _Look) -> str | None:
     minst = look.minst
-    if look.running is False:
+    if look.running is False and not look.busy:
         look.say(f"{minst.full_name} has ended.")
         minst.up_since = None
         minst.bounce = False
         return "start" if minst.target_state == "up" else "down"
-    minst.at = min(minst.at, look.now + STOP_PATIENCE)
+    minst.at = look.now + STOP_PATIENCE if look.busy else min(minst.at, look.now + STOP_PATIENCE)
     if look.now < minst.at:
         look.wait_until(minst.at)
         return None

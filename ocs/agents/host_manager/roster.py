@@ -2,32 +2,40 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from ocs.agents.host_manager.instances import ManagedInstance
+from ocs.agents.host_manager.instances import HOSTED, ManagedInstance
 from ocs.agents.host_manager.runner import Runner
+from ocs.scf.changes import Change, changes
 from ocs.site_config import InstanceConfig
 
-__all__ = ["HOSTED", "Roster", "record_of"]
+__all__ = ["Roster", "name_class", "record_of"]
 
-HOSTED = "__plugin__"
-"""``agent_script`` of what the host runs."""
+_AT_REST = ("down", "start", "start_at")
+"""States in which nothing runs that could be out of date."""
 
 
 def record_of(config: InstanceConfig, *, service_prefix: str = "ocs-") -> ManagedInstance:
     """Return a new record for an instance of the site config file; it has no runner yet."""
     management, target = config.manage.split("/")
     hosted = management == "host"
-    agent_class = config.agent_class if hosted else f"{config.agent_class}[d?]"
-    return ManagedInstance(
+    record = ManagedInstance(
         management,
-        agent_class,
+        "",
         config.instance_id,
-        f"{agent_class}:{config.instance_id}",
+        "",
         operable=hosted,
         agent_script=HOSTED if hosted else f"{service_prefix}{config.instance_id}",
         target_state=target,
         start_level=config.start_level,
-        restart=getattr(config, "restart", "always"),
+        restart=config.restart,
     )
+    name_class(record, config.agent_class, "" if hosted else "[d?]")
+    return record
+
+
+def name_class(record: ManagedInstance, agent_class: str, mark: str) -> None:
+    """Give a record its class, with the mark of how it runs."""
+    record.agent_class = f"{agent_class}{mark}"
+    record.full_name = f"{record.agent_class}:{record.instance_id}"
 
 
 class Roster(Mapping[str, ManagedInstance]):
@@ -54,16 +62,30 @@ class Roster(Mapping[str, ManagedInstance]):
     def __len__(self) -> int:
         return len(self._records)
 
-    def take_reading(self, instances: Iterable[InstanceConfig]) -> None:
-        """Follow the file: add what is new, and let go what is no longer there; targets of known ones stay."""
+    def take_reading(self, instances: Iterable[InstanceConfig]) -> list[Change]:
+        """Follow the file: add what is new, and let go what is no longer there; targets of known ones stay.
+
+        Returns:
+            What has changed since the last reading.
+        """
         before, self.wanted = self.wanted, {config.instance_id: config for config in instances}
+        found = changes(before.values(), self.wanted.values())
         for instance_id, record in self._records.items():
             config = self.wanted.get(instance_id)
-            if config is None or config.manage.split("/")[0] != _manager_of(record):
+            if config is None or (config.manage.split("/")[0] == "host") != (record.agent_script == HOSTED):
                 _retire(record)
             else:
-                _revise(record, config, before.get(instance_id))
+                _follow(record, config)
+        self.require_restarts(found)
         self.admit()
+        return found
+
+    def require_restarts(self, found: Iterable[Change]) -> None:
+        """Mark what runs otherwise than it would be started now."""
+        for change in found:
+            record = self._records.get(change.instance_id)
+            if record and change.kind == "changed" and change.restart_required:
+                record.restart_required = record.next_action not in _AT_REST
 
     def admit(self) -> None:
         """Add what the file names and has no record yet."""
@@ -75,6 +97,10 @@ class Roster(Mapping[str, ManagedInstance]):
         """Add a record, with a runner."""
         record.prot = self._make_runner(record)
         self._records[record.instance_id] = record
+
+    def discard(self, instance_id: str) -> None:
+        """Forget a record."""
+        self._records.pop(instance_id, None)
 
     def drop_retired(self) -> list[ManagedInstance]:
         """Forget what has been retired and is down, and return it."""
@@ -89,24 +115,16 @@ class Roster(Mapping[str, ManagedInstance]):
         self.wanted = {}
 
 
-def _manager_of(record: ManagedInstance) -> str:
-    return "host" if record.agent_script == HOSTED else "docker"
-
-
 def _retire(record: ManagedInstance) -> None:
-    record.management, record.target_state = "retired", "down"
-    record.passive_tracking = record.bounce = False
+    if not record.passive_tracking:
+        record.management, record.target_state, record.bounce = "retired", "down", False
 
 
-def _revise(record: ManagedInstance, config: InstanceConfig, before: InstanceConfig | None) -> None:
+def _follow(record: ManagedInstance, config: InstanceConfig) -> None:
     management, target = config.manage.split("/")
-    if record.management == "retired":
-        record.management, record.retired, record.target_state = management, False, target
+    if record.management == "retired":  # it is back before it was down
+        record.management, record.retired, record.target_state, record.wished = management, False, target, False
     record.start_level = config.start_level
-    record.restart = getattr(config, "restart", "always")
-    changed = before is not None and (before.arguments, before.agent_class) != (config.arguments, config.agent_class)
-    if changed and record.next_action not in ("down", "start", "start_at"):
-        record.restart_required = True
-    if before is not None and before.agent_class != config.agent_class:
-        record.agent_class = record.agent_class.replace(before.agent_class, config.agent_class, 1)
-        record.full_name = f"{record.agent_class}:{record.instance_id}"
+    record.restart = config.restart
+    mark = record.agent_class[record.agent_class.find("[") :] if "[" in record.agent_class else ""
+    name_class(record, config.agent_class, mark)

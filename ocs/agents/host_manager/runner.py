@@ -10,7 +10,11 @@ Status = tuple[bool | None, int | None]
 
 @runtime_checkable
 class Runner(Protocol):
-    """Starts and stops one instance. Its stop signals and its patience are its own."""
+    """Starts and stops one instance. Its stop signals and its patience are its own.
+
+    A runner that takes its time may have ``busy``, True while it carries something out, and ``failed``, which says why
+    the last start came to nothing.
+    """
 
     def up(self) -> None:
         """Start it, unless it runs; returns at once."""
@@ -20,7 +24,7 @@ class Runner(Protocol):
 
     @property
     def status(self) -> Status:
-        """Whether it runs, and how it ended."""
+        """Whether it runs, and how it ended; of a process (False, None) until something has ended."""
 
 
 class UnknownRunner:

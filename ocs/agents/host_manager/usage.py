@@ -1,4 +1,4 @@
-"""What processes and the machine use: processor, memory, disk. Blocks: for a thread."""
+"""What processes and the machine use: processor, memory, disk."""
 
 import os
 import time
@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
+from twisted.internet.threads import deferToThreadPool
 
-__all__ = ["HostUsage", "Usage", "UsageMeter"]
+__all__ = ["HostUsage", "Usage", "UsageMeter", "UsageWatch"]
+
+LOOK_EVERY = 10.0
+"""How often processor and memory are looked at, in seconds."""
 
 
 class Usage(NamedTuple):
@@ -34,7 +38,7 @@ class HostUsage(NamedTuple):
 
 
 class UsageMeter:
-    """Looks at processes again and again; belongs to one thread at a time.
+    """Looks at processes again and again. Blocks; belongs to one thread at a time.
 
     Args:
         folder: tells which disk's room counts.
@@ -75,7 +79,45 @@ def _spent(pid: int) -> tuple[float, int] | None:
 
 
 def _free(folder: Path) -> int | None:
+    there = next((place for place in (folder, *folder.parents) if place.exists()), Path("/"))
     try:
-        return int(psutil.disk_usage(str(folder)).free)
+        return int(psutil.disk_usage(str(there)).free)
     except OSError:
         return None
+
+
+class UsageWatch:
+    """Has a meter look now and then, in a thread. For the reactor's thread.
+
+    Args:
+        reactor: keeps the time and lends the thread.
+        folder: tells which disk's room counts.
+        log: tells when it cannot be done.
+    """
+
+    def __init__(self, reactor: Any, folder: Path, log: Any) -> None:
+        self.processes: Mapping[int, Usage] = {}
+        """By process id, as of the last look."""
+        self.host: HostUsage | None = None
+        self._reactor = reactor
+        self._meter = UsageMeter(folder)
+        self._log = log
+        self._looking = False
+        self._looked = float("-inf")
+
+    def look(self, pids: Iterable[int]) -> None:
+        """Have it looked at these processes, unless that has been done just now."""
+        if self._looking or self._reactor.seconds() - self._looked < LOOK_EVERY:
+            return
+        self._looking, self._looked = True, self._reactor.seconds()
+        pool = self._reactor.getThreadPool()
+        looking = deferToThreadPool(self._reactor, pool, self._meter.look, list(pids))
+        looking.addCallbacks(self._take, self._failed)
+
+    def _take(self, found: tuple[Mapping[int, Usage], HostUsage]) -> None:
+        self._looking = False
+        self.processes, self.host = found
+
+    def _failed(self, failure: Any) -> None:
+        self._looking = False
+        self._log.debug("cannot look at what processes use: {why}", why=failure.value)
