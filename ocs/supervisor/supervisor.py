@@ -175,12 +175,14 @@ class Supervisor:
             names: which ones; None: all.
 
         Returns:
-            A Deferred that fires when they are gone and what they printed is on disk.
+            A Deferred that fires when they are gone and what they printed is on disk; at once after `release`.
 
         Raises:
             KeyError: there is no child of such a name.
         """
         children = [self.children[name] for name in (self.children if names is None else names)]
+        if self._released:
+            return succeed(None)
         done: Deferred[None] = Deferred()
         self._waiters.append((children, done))
         for child in children:
@@ -293,8 +295,8 @@ class Supervisor:
             if child.pipe:
                 child.pipe.close()
         _cancel(self._strays)
-        drained = gatherResults([child.output.drained() for child in self.children.values()])
-        written = self._ledger.written() if self._ledger else succeed(None)
+        drained: Deferred[Any] = gatherResults([child.output.drained() for child in self.children.values()])
+        written: Deferred[Any] = self._ledger.written() if self._ledger else succeed(None)
         gatherResults([drained, written]).addBoth(self._close)
 
     def _close(self, _result: Any) -> None:

@@ -3,84 +3,22 @@
 import os
 import signal
 import sys
-import textwrap
 import time
 
-import psutil
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
-from twisted.internet.task import deferLater
+from twisted.internet.defer import ensureDeferred
 
-from ocs.supervisor import Command, Event, Phase, Policy, SendSignal, Supervisor
-
-QUICK = Policy(
-    stop_signals=(
-        (SendSignal(signal.SIGINT), 0.5),
-        (SendSignal(signal.SIGTERM), 0.5),
-        (SendSignal(signal.SIGKILL, group=True), 5.0),
-    ),
-    first_delay=0.1,
-    longest_delay=1.0,
-    stable_after=30.0,
-)
-
-
-class Watcher:
-    """A supervisor with one child, and Deferreds for what happens to it."""
-
-    def __init__(self, tmp_path, policy=QUICK):
-        self.path = tmp_path
-        self.phases = []
-        self.supervisor = Supervisor(reactor, policy=policy, on_change=self.changed)
-
-    def start(self, script, name="child", log=True):
-        path = self.path / f"{name}.py"
-        path.write_text(textwrap.dedent(script))
-        log_file = self.path / f"{name}.log" if log else None
-        child = self.supervisor.add(Command(name, (sys.executable, "-u", str(path)), cwd=self.path, log_file=log_file))
-        self.supervisor.tell(name, Event.WISH_UP)
-        return child
-
-    def changed(self, child):
-        self.phases.append(child.state.phase)
-
-    def told(self):
-        return {child.name: (child.state, child.output.tail.lines()) for child in self.supervisor.children.values()}
-
-    async def until(self, ready, seconds=15.0):
-        """Return when ``ready()``, looked at every few milliseconds."""
-        deadline = time.monotonic() + seconds
-        while not ready():
-            assert time.monotonic() < deadline, f"in vain: {self.told()}"
-            await deferLater(reactor, 0.01)
-
-    def prints(self, child, text):
-        return self.until(lambda: any(text in line for line in child.output.tail.lines()))
-
-    def is_in(self, child, phase):
-        return self.until(lambda: child.state.phase is phase)
+from ocs.supervisor import Command, Event, Phase, Policy, Supervisor
+from tests.harness.supervised import SLEEPER, STUBBORN, Watcher, gone
 
 
 @pytest.fixture
 def watcher(tmp_path):
     watcher = Watcher(tmp_path)
     yield watcher
-    stopped = watcher.supervisor.stop()
-    for _ in range(3):
-        watcher.supervisor.hurry()
-    pytest_twisted.blockon(stopped)
-
-
-def gone(pid):
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-
-
-SLEEPER = """
-    import time
-    print("ready")
-    time.sleep(1000)
-"""
+    pytest_twisted.blockon(ensureDeferred(watcher.end()))
 
 
 @pytest_twisted.ensureDeferred
@@ -117,7 +55,7 @@ async def test_a_child_that_ignores_sigint_and_sigterm_is_killed(watcher):
     assert child.state.last_exit.signum == signal.SIGKILL
 
 
-STUBBORN = """
+DEAF = """
 import signal, time
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -127,7 +65,7 @@ time.sleep(1000)
 
 FAMILY = f"""
     import subprocess, sys, time
-    kids = [subprocess.Popen([sys.executable, "-c", {STUBBORN!r}]) for _ in range(2)]
+    kids = [subprocess.Popen([sys.executable, "-c", {DEAF!r}]) for _ in range(2)]
     print("kids", *(kid.pid for kid in kids))
     time.sleep(1000)
 """
@@ -200,13 +138,7 @@ async def test_restart_ends_the_old_and_starts_the_new_at_once(watcher):
 async def test_a_hurried_stop_takes_no_time(tmp_path):
     """With the patience of real life."""
     watcher = Watcher(tmp_path, Policy())
-    child = watcher.start("""
-        import signal, time
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        print("ready")
-        time.sleep(1000)
-    """)
+    child = watcher.start(STUBBORN)
     await watcher.prints(child, "ready")
     done = watcher.supervisor.stop()
     began = time.monotonic()
