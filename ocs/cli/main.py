@@ -26,6 +26,7 @@ COMMANDS = {
     "logs": _Command("ocs.cli.logs", "show what an instance prints, on whatever host it runs"),
     "restart": _Command("ocs.cli.restart", "have instances end and start again"),
     "doctor": _Command("ocs.cli.doctor", "look for what is wrong with this machine or its site, and say what to do"),
+    "config": _Command("ocs.cli.config", "check a site config file, and say what reading it anew would change"),
     "data": _Command("ocs.cli.data", "look into what has been recorded: list, gaps, tables, CSV, plots"),
     "version": _Command("ocs.cli.main", "print the version"),
 }

@@ -1,0 +1,1 @@
+"""Looking over a site config file before anything is started from it: what `ocs config check` tells."""
