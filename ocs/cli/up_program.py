@@ -22,8 +22,8 @@ from twisted.python.logfile import LogFile
 
 from ocs.cli.up_views import Printer, View, make_view
 from ocs.router.process import prepare
-from ocs.supervisor import end_leftovers
 from ocs.up.folder import DataFolder, shown_path
+from ocs.up.manager import end_left_processes
 from ocs.up.plan import Options, SitePlan, make_plan, read_site, router_config, write_site_file
 from ocs.up.run import SiteRun
 
@@ -66,7 +66,7 @@ def run_site(
 
 
 def _prepare(options: Options, folder: DataFolder) -> tuple[list[str], SitePlan]:
-    ended = end_leftovers(folder.ledger)
+    ended = end_left_processes(folder)
     plan = make_plan(options, folder)
     write_site_file(plan, folder)
     config = router_config(plan)
@@ -169,8 +169,9 @@ def _facts(plan: SitePlan, folder: DataFolder) -> dict[str, Any]:
         "host": plan.host,
         "wamp_server": plan.hub.wamp_server,
         "wamp_http": plan.hub.wamp_http,
-        "site_file": str(plan.client_site_file),
+        "site_file": str(plan.site_file),
         "data_dir": str(folder.root),
+        "manager": plan.manager,
         "instances": [instance.instance_id for instance in plan.instances],
         "left_out": {item.instance_id: item.why for item in plan.left_out},
     }
@@ -181,11 +182,11 @@ def _left_out(plan: SitePlan) -> list[str]:
 
 
 def _hints(plan: SitePlan, folder: DataFolder) -> list[str]:
-
-    site = shown_path(plan.client_site_file)
+    site = shown_path(plan.site_file)
     hints = [
         f"running {plan.title} on {plan.host}; what agents print goes to {shown_path(folder.logs)}",
         "from another terminal:",
+        f"  {_program('ocs')} status --site-file {site}",
         f"  {_program('ocs-client-cli')} scan --site-file {site}",
     ]
     if plan.instances:
@@ -196,6 +197,7 @@ def _hints(plan: SitePlan, folder: DataFolder) -> list[str]:
 
 
 def _program(name: str) -> str:
-    """Return a program of ours as one would type it: with its folder where that is not on PATH."""
-    beside = Path(sys.executable).with_name(name)
-    return name if shutil.which(name) or not beside.exists() else shown_path(beside)
+    """Return a program of ours as one would type it: with its folder where the name alone means none, or another."""
+    beside, found = Path(sys.executable).with_name(name), shutil.which(name)
+    ours = found is not None and Path(found).resolve() == beside.resolve()
+    return name if ours or not beside.exists() else shown_path(beside)

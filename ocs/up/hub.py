@@ -1,16 +1,14 @@
 """Where a site's router is, seen from one host, and whether `ocs up` starts it or uses what is there."""
 
 import socket
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any
 from urllib.parse import urlsplit
 
 from ocs.errors import RouterError
 from ocs.site_config import HostConfig, SiteConfig
 
-__all__ = ["AUTO", "Choice", "Found", "Hub", "choose_router", "hub_of", "is_local", "site_text"]
+__all__ = ["AUTO", "Choice", "Found", "Hub", "choose_router", "hub_of", "is_local"]
 
 AUTO = "auto"
 """As a port: any free one."""
@@ -124,23 +122,3 @@ def choose_router(
             "--port auto"
         )
     raise RouterError(f"something that is no router of this site listens at {address}: choose --port NUMBER or auto")
-
-
-def site_text(text: str | None, data: Mapping[str, Any], old: Hub, new: Hub, host: str) -> str:
-    """Return a site config file that says what another says, but for the router's addresses.
-
-    Args:
-        text: the file; comments survive where the addresses can be replaced in it as they stand. None: never do.
-        data: what it means: ``hub`` and ``hosts``.
-        old: the addresses in it.
-        new: the addresses wanted.
-        host: the host whose own addresses, if it has any, are replaced too.
-    """
-    if text is not None and old.wamp_server in text and old.wamp_http in text:
-        return text.replace(old.wamp_server, new.wamp_server).replace(old.wamp_http, new.wamp_http)
-    import yaml  # noqa: PLC0415 - rarely needed
-
-    urls = {"wamp_server": new.wamp_server, "wamp_http": new.wamp_http}
-    hosts = {name: dict(section) for name, section in data["hosts"].items()}
-    hosts[host] |= {key: url for key, url in urls.items() if key in hosts[host]}
-    return str(yaml.safe_dump({**data, "hub": {**data["hub"], **urls}, "hosts": hosts}, sort_keys=False))

@@ -9,6 +9,15 @@ from ocs.up.rows import Row, Summary, op_name
 __all__ = ["Narrator", "operations_text", "recording_text", "size_text", "summary_text", "sums_text"]
 
 
+_PLAIN = {
+    "queued": "",
+    "silent": "no heartbeat for 5 s, though its process is there",
+    "no router": "waits for the router",
+    "unknown": "nobody knows whether it runs",
+}
+"""States that are told in the same words whatever the row."""
+
+
 class Narrator:
     """Compares each look with the one before.
 
@@ -47,14 +56,12 @@ class Narrator:
 def _state_text(row: Row) -> str:
     if row.state == "starting":
         again = f", restart {row.restarts}" if row.restarts else ""
-        return f"starting (process {row.pid}{again})"
+        return f"starting (process {row.pid}{again})" if row.pid else "starting"
     if row.state == "waiting":
         said = f"; it last said: {row.last_words}" if row.last_words else ""
         return f"{row.last_exit}, starts again in {row.due_in or 0:.0f} s{said}"
-    if row.state == "silent":
-        return "no heartbeat for 5 s, though its process is there"
-    if row.state == "no router":
-        return "waits for the router"
+    if row.state in _PLAIN:
+        return _PLAIN[row.state]
     if row.state == "down" and row.last_exit:
         return f"down ({row.last_exit})"
     operations = operations_text(row) if row.state == "up" else ""

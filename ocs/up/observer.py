@@ -1,16 +1,27 @@
-"""A WAMP session that listens to all feeds of a site and tells a `SiteMonitor`."""
+"""A WAMP session that listens to all feeds of a site, tells a `SiteMonitor`, and asks the site's HostManager."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from autobahn.twisted.wamp import ApplicationSession
+from autobahn.wamp.exception import Error
 from autobahn.wamp.types import ComponentConfig, SubscribeOptions
-from twisted.internet.defer import Deferred
+from twisted.internet import defer
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.task import deferLater
 
 from ocs.monitor import SiteMonitor
+from ocs.up.managed import ManagerReport
 from ocs.wamp.link import RouterLink
 
-__all__ = ["Observer"]
+__all__ = ["ManagerWatch", "Observer"]
+
+_ANSWER_TIME = 5.0
+"""How long a manager may take to answer, in seconds."""
+
+_BRISK, _CALM = 0.25, 1.0
+"""Time between two questions, in seconds: while something is on its way, and else."""
 
 
 class _Listener(ApplicationSession):  # type: ignore[misc]  # autobahn has no type information
@@ -55,5 +66,66 @@ class Observer:
         """Whether it hears anything now."""
         return bool(self._listener.is_attached())
 
+    async def session_data(self, address: str, operation: str) -> Mapping[str, Any] | None:
+        """Return what a running operation of an agent says, or None if nothing can be had: no router, agent or session.
+
+        Args:
+            address: the agent's.
+            operation: its process or task.
+        """
+        if not self.joined:
+            return None
+        try:
+            asking = self._listener.call(f"{address}.ops", "status", operation)
+            answer = await asking.addTimeout(_ANSWER_TIME, self._reactor)
+        except (Error, defer.TimeoutError):
+            return None
+        session = answer[2] if isinstance(answer, list | tuple) and len(answer) > 2 else None  # noqa: PLR2004 - code, message, session
+        if not isinstance(session, Mapping) or session.get("status") not in ("starting", "running", "stopping"):
+            return None
+        data = session.get("data")
+        return data if isinstance(data, Mapping) else None
+
     def _take(self, *event: Any) -> None:
         self.monitor.feed(event[0] if event else None, self._reactor.seconds())
+
+
+class ManagerWatch:
+    """Asks a HostManager again and again how its instances do.
+
+    Args:
+        reactor: keeps the time.
+        observer: asks.
+        address: the manager's.
+        on_report: called with each answer.
+    """
+
+    def __init__(
+        self, reactor: Any, observer: Observer, address: str, on_report: Callable[[ManagerReport], None]
+    ) -> None:
+        self._reactor = reactor
+        self._observer = observer
+        self._address = address
+        self._on_report = on_report
+        self._asking: Deferred[None] | None = None
+
+    def start(self) -> None:
+        """Begin to ask."""
+        self._asking = ensureDeferred(self._ask())
+        self._asking.addErrback(lambda failure: failure.trap(CancelledError) and None)
+
+    def stop(self) -> None:
+        """Ask no more."""
+        if self._asking:
+            self._asking.cancel()
+
+    async def _ask(self) -> None:
+        while True:
+            data = await self._observer.session_data(self._address, "manager")
+            settled = False
+            if data is not None:
+                report = ManagerReport.of(data, self._reactor.seconds(), time.time())
+                settled = report.settled
+                self._on_report(report)
+            # Where nobody answers, what was told last stands.
+            await deferLater(self._reactor, _CALM if settled else _BRISK)

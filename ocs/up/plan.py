@@ -1,9 +1,10 @@
 """What `ocs up` is going to run, decided before anything is started."""
 
 import argparse
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,16 +16,18 @@ from ocs.router import health
 from ocs.router.config import crossbar_config, listening_address
 from ocs.router.ports import free_port, require_port
 from ocs.router.process import router_command
+from ocs.scf import reading
 from ocs.site_config import HOST, HostConfig, InstanceConfig, SiteConfig, get_config
 from ocs.up.folder import DataFolder, shown_path
-from ocs.up.hub import Choice, Found, Hub, choose_router, hub_of, is_local, site_text
+from ocs.up.hub import Choice, Found, Hub, choose_router, hub_of, is_local
+from ocs.up.site_file import MANAGER_CLASS, SiteEdit
 
 __all__ = [
     "LeftOut",
     "Options",
     "SitePlan",
-    "agent_argv",
     "demo_site_file",
+    "find_manager",
     "make_plan",
     "read_site",
     "recording_folder",
@@ -33,8 +36,7 @@ __all__ = [
     "write_site_file",
 ]
 
-_SELF_MADE = frozenset({"HostManager"})
-"""Agents that would start a second copy of what `ocs up` runs."""
+_COMPOSE_OPTION = "--docker-compose"
 
 _PROBE_TIMEOUT = 3.0
 """How long a router that is there may take to answer, in seconds."""
@@ -64,14 +66,35 @@ class LeftOut:
     why: str
 
 
+def find_manager(site: SiteConfig, host: HostConfig) -> tuple[str, InstanceConfig | None]:
+    """Return the instance-id of the HostManager that is to start a host's agents, and its instance if there is one."""
+    for instance in host.instances:
+        if instance.agent_class == MANAGER_CLASS:
+            return instance.instance_id, instance
+    taken = {instance.instance_id for each in site.hosts.values() for instance in each.instances}
+    # Addresses are matched by their parts: a dot in one would make it two.
+    wanted = f"hm-{re.sub(r'[^A-Za-z0-9_-]', '-', str(host.name))}"
+    further = (f"{wanted}-{number}" for number in itertools.count(2))
+    return next(name for name in itertools.chain([wanted], further) if name not in taken), None
+
+
 def select_instances(
-    instances: Sequence[InstanceConfig], *, has_so3g: bool
+    instances: Sequence[InstanceConfig], manager: InstanceConfig | None = None, *, has_so3g: bool
 ) -> tuple[list[InstanceConfig], list[LeftOut]]:
-    """Divide a host's instances into those to be started, in order of their start level, and those left out."""
+    """Divide a host's instances into those to be started, in order of their start level, and those left out.
+
+    Args:
+        instances: all of them.
+        manager: the host's own HostManager, which is in neither; None: it has none.
+        has_so3g: whether there can be recording.
+    """
     chosen: list[InstanceConfig] = []
     left_out: list[LeftOut] = []
+    manages = ("host/up", "docker/up") if manager and _knows_docker(manager) else ("host/up",)
     for instance in instances:
-        why = _why_not(instance, has_so3g=has_so3g)
+        if instance is manager:
+            continue
+        why = _why_not(instance, manages, has_so3g=has_so3g)
         if why is None:
             chosen.append(instance)
         else:
@@ -79,14 +102,24 @@ def select_instances(
     return sorted(chosen, key=lambda instance: instance.start_level), left_out
 
 
-def _why_not(instance: InstanceConfig, *, has_so3g: bool) -> str | None:
-    if instance.agent_class in _SELF_MADE:
-        return "`ocs up` itself starts this host's agents"
-    if instance.manage != "host/up":
+def _knows_docker(manager: InstanceConfig) -> bool:
+    return any(word.partition("=")[0] == _COMPOSE_OPTION for word in manager.arguments)
+
+
+def _why_not(instance: InstanceConfig, manages: Sequence[str], *, has_so3g: bool) -> str | None:
+    if instance.agent_class == MANAGER_CLASS:
+        return "one HostManager starts all agents of a host"
+    if instance.manage == "docker/up" and instance.manage not in manages:
+        return "`manage: docker/up`, and the host has no HostManager with `--docker-compose` in the site file"
+    if instance.manage not in manages:
         return f"`manage: {instance.manage}` in the site file"
-    if instance.agent_class == "AggregatorAgent" and not has_so3g:
+    if _cannot_record(instance, has_so3g=has_so3g):
         return "so3g, which writes .g3 files, is not installed: run `pip install 'ocs[hk]'`; nothing is recorded"
     return None
+
+
+def _cannot_record(instance: InstanceConfig, *, has_so3g: bool) -> bool:
+    return instance.agent_class == "AggregatorAgent" and instance.manage == "host/up" and not has_so3g
 
 
 def has_so3g() -> bool:
@@ -103,9 +136,11 @@ class SitePlan:
     source: Path
     """The site file that was read."""
     site_file: Path
-    """What agents are given."""
-    client_site_file: Path
-    """What clients are to be given: the same, but for a port chosen on the command line."""
+    """What agents and clients are given: the same, or a copy with what is different in this run."""
+    edit: SiteEdit
+    """What that is."""
+    manager: str
+    """Instance-id of the HostManager that starts the agents."""
     hub: Hub
     choice: Choice
     instances: tuple[InstanceConfig, ...]
@@ -117,18 +152,9 @@ class SitePlan:
     """Where the aggregator writes, if there is one."""
 
     @property
-    def overrides_hub(self) -> bool:
-        """Whether agents must be told another router than their site file says."""
-        return self.site_file != self.client_site_file
-
-
-def agent_argv(plan: SitePlan, instance_id: str, working_dir: Path) -> tuple[str, ...]:
-    """Return the command line that starts one agent."""
-    argv = [sys.executable, "-m", "ocs.agent_cli", "--instance-id", instance_id]
-    argv += ["--site-file", str(plan.site_file), "--site-host", plan.host, "--working-dir", str(working_dir)]
-    if plan.overrides_hub:
-        argv += ["--site-hub", plan.hub.wamp_server, "--site-http", plan.hub.wamp_http]
-    return tuple(argv)
+    def address(self) -> str:
+        """The manager's address."""
+        return f"{self.hub.address_root}.{self.manager}"
 
 
 def recording_folder(instances: Sequence[InstanceConfig], working_dir: Path) -> Path | None:
@@ -173,20 +199,23 @@ def make_plan(options: Options, folder: DataFolder) -> SitePlan:
             be had; the message says what to do.
     """
     site, host = read_site(options)
-    instances, left_out = select_instances(host.instances, has_so3g=has_so3g())
-    notes = check_classes(instances)
+    manager, own = find_manager(site, host)
+    instances, left_out = select_instances(host.instances, own, has_so3g=has_so3g())
+    notes = check_classes({manager: MANAGER_CLASS} | _classes_here(instances))
     hub = hub_of(site, host)
     choice = _choose(options, hub, own=host.crossbar is not None)
     wanted = _settle_port(options, hub, choice)
     if choice is not Choice.USE:
         router_command(folder.router)
     source = Path(str(site.source_file))
-    plan = SitePlan(
+    edit = SiteEdit(str(host.name), hub, wanted, None if own else manager, _kept_down(host.instances))
+    return SitePlan(
         title="the demonstration site" if options.demo else f"site {shown_path(source)}",
         host=str(host.name),
         source=source,
-        site_file=source,
-        client_site_file=source if hub == wanted and not options.demo else folder.site_file,
+        site_file=source if edit.nothing and not options.demo else folder.site_file,
+        edit=edit,
+        manager=manager,
         hub=wanted,
         choice=choice,
         instances=tuple(instances),
@@ -194,7 +223,16 @@ def make_plan(options: Options, folder: DataFolder) -> SitePlan:
         records_to=recording_folder(instances, folder.root),
         notes=(*notes, *_router_notes(options, hub, wanted, choice)),
     )
-    return replace(plan, site_file=plan.client_site_file) if options.demo else plan
+
+
+def _classes_here(instances: Sequence[InstanceConfig]) -> dict[str, str]:
+    """Return the classes that have to be installed; those of docker services are in their images."""
+    return {each.instance_id: each.agent_class for each in instances if each.manage == "host/up"}
+
+
+def _kept_down(instances: Sequence[InstanceConfig]) -> tuple[str, ...]:
+    installed = has_so3g()
+    return tuple(each.instance_id for each in instances if _cannot_record(each, has_so3g=installed))
 
 
 def router_config(plan: SitePlan) -> dict[str, Any] | None:
@@ -203,25 +241,29 @@ def router_config(plan: SitePlan) -> dict[str, Any] | None:
 
 
 def write_site_file(plan: SitePlan, folder: DataFolder) -> None:
-    """Write the site file with the router's address in force into the data folder, where the plan wants it there.
+    """Write the site file with what is different in this run into the data folder, where the plan wants it there.
 
     Raises:
+        SiteConfigError: the user's file has got a mistake in it meanwhile.
         DataFolderError: it cannot be written.
     """
-    if plan.client_site_file != folder.site_file:
+    if plan.site_file != folder.site_file:
         return
-    source = plan.source
-    site = SiteConfig.from_yaml(source)
-    data = {"hub": site.hub.data, "hosts": {name: host.data for name, host in site.hosts.items()}}
-    text = site_text(source.read_text(), data, hub_of(site, site.hosts[plan.host]), plan.hub, plan.host)
+    source = str(plan.source)
+    text = plan.edit.apply(reading.read_text(source), source)
+    new = plan.site_file.with_name(f"{plan.site_file.name}.new")
     try:
-        plan.client_site_file.write_text(text)
+        new.write_text(text)
+        new.replace(plan.site_file)
     except OSError as error:
-        raise DataFolderError(f"cannot write {plan.client_site_file}: {error.strerror}") from error
+        raise DataFolderError(f"cannot write {plan.site_file}: {error.strerror}") from error
 
 
-def check_classes(instances: Sequence[InstanceConfig]) -> list[str]:
+def check_classes(classes: Mapping[str, str]) -> list[str]:
     """Make sure that each instance's class can be found.
+
+    Args:
+        classes: by instance-id.
 
     Returns:
         What is wrong with plugins otherwise, a line each.
@@ -230,16 +272,16 @@ def check_classes(instances: Sequence[InstanceConfig]) -> list[str]:
         AgentClassError: a class that no plugin offers, or whose module is not there.
     """
     notes: list[str] = []
-    for instance in instances:
+    for name, agent_class in classes.items():
         try:
-            found = find_agent_class(instance.agent_class, report=notes.append)
+            found = find_agent_class(agent_class, report=notes.append)
         except AgentClassError as error:
             reasons = "; ".join(dict.fromkeys([str(error), *notes]))
-            raise AgentClassError(f"{instance.instance_id}: {reasons}") from error
+            raise AgentClassError(f"{name}: {reasons}") from error
         if not _module_exists(found.module):
             raise AgentClassError(
-                f"{instance.instance_id}: plugin {found.plugin!r} names the module {found.module} for "
-                f"{instance.agent_class}, and there is none: install it again"
+                f"{name}: plugin {found.plugin!r} names the module {found.module} for "
+                f"{agent_class}, and there is none: install it again"
             )
     return list(dict.fromkeys(notes))
 

@@ -1,15 +1,30 @@
-"""How each part of a running site does: a record each, made of what the supervisor and the monitor know."""
+"""How each part of a running site does: a record each, made of what is supervised, told by the manager, and heard."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ocs.base import OpCode
 from ocs.monitor import AgentView
-from ocs.supervisor import Child, Phase
+from ocs.supervisor import Child, Phase, Target
+from ocs.up.managed import ManagedChild
+from ocs.up.site_file import MANAGER_CLASS
 
-__all__ = ["Health", "Recording", "Row", "Summary", "op_name", "rows_of", "state_of", "summary_of"]
+__all__ = [
+    "ROUTER",
+    "Health",
+    "Known",
+    "Recording",
+    "Role",
+    "Row",
+    "Summary",
+    "op_name",
+    "rows_of",
+    "state_of",
+    "summary_of",
+    "without_time",
+]
 
 _TIME_STAMP = re.compile(r"^\d{4}-\d\d-\d\dT[\d:.+-]+Z?\s+")
 """What our agents' log lines begin with."""
@@ -27,6 +42,14 @@ class Health:
     IDLE = "idle"
 
 
+class Role:
+    """What a row is about."""
+
+    ROUTER = "router"
+    MANAGER = "manager"
+    AGENT = "agent"
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One agent, or the router, at one moment."""
@@ -34,7 +57,8 @@ class Row:
     name: str
     agent_class: str
     state: str
-    """In a word or two: up, starting, silent, no router, waiting, stopping, down; of others' agents: elsewhere."""
+    """In a word or two: queued, starting, up, silent, no router, waiting, stopping, down, unknown; of others' agents:
+    elsewhere."""
     health: str
     """One of `Health`."""
     operations: tuple[tuple[str, int], ...] = ()
@@ -53,7 +77,13 @@ class Row:
     last_exit: str = ""
     """How its last process ended, if one has."""
     last_words: str = ""
-    """The last line it printed."""
+    """The last line it printed; of an agent, before its last process ended."""
+    role: str = "agent"
+    """One of `Role`."""
+    cpu_percent: float | None = None
+    """Of one core, of late."""
+    memory_bytes: int | None = None
+    """Resident memory."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for JSON."""
@@ -93,42 +123,115 @@ def op_name(code: int) -> str:
         return str(code)
 
 
-def rows_of(
-    children: Iterable[Child], classes: dict[str, str], agents: Iterable[AgentView], now: float, *, linked: bool = True
-) -> list[Row]:
-    """Return a row for each child, in their order, then one for each other living agent of the site.
-
-    Args:
-        children: what is supervised.
-        classes: agent class of each child, by name.
-        agents: what is heard.
-        now: the present, on the clock of both.
-        linked: whether the observer is joined to the router; if not, silence is the router's.
-    """
-    heard = {view.instance_id: view for view in agents}
-    rows = [
-        _child_row(child, classes.get(child.name, ""), heard.pop(child.name, None), now, linked) for child in children
-    ]
-    rows += [_other_row(view, now) for view in heard.values() if not view.expired]
-    return rows
+_NOT_UP = {
+    "down": ("down", Health.IDLE),
+    "start": ("queued", Health.CHANGING),
+    "start_at": ("waiting", Health.BAD),
+    "wait_start": ("starting", Health.CHANGING),
+    "wait_dead": ("stopping", Health.CHANGING),
+}
+"""What is said of an instance that its manager has in such a state."""
 
 
-def _child_row(child: Child, agent_class: str, view: AgentView | None, now: float, linked: bool) -> Row:
-    state, health = state_of(child, view, now, linked=linked)
-    heard = _heard(view, now) if view else {}
+@dataclass(frozen=True, slots=True)
+class Known:
+    """All that is known at one moment."""
+
+    own: Sequence[Child]
+    """What `ocs up` itself keeps: the router, if it is ours, and the manager."""
+    manager: str
+    """The manager's instance-id."""
+    children: Sequence[ManagedChild]
+    """What the manager keeps, as it said last."""
+    told_at: float
+    """When it said so, in seconds on the clock of ``now``."""
+    heard: Sequence[AgentView]
+    """Who is heard."""
+    now: float
+    linked: bool = True
+    """Whether we are joined to the router; if not, silence is the router's."""
+    trouble: str = ""
+    """What the manager says is wrong."""
+    over: bool = False
+    """Whether the manager has ended, with all it kept, and is not to come back."""
+
+
+def rows_of(known: Known) -> list[Row]:
+    """Return a row for the router, the manager, each instance that counts, then one for each other living agent."""
+    heard = {view.instance_id: view for view in known.heard}
+    rows = [_own_row(child, heard.pop(child.name, None), known) for child in known.own]
+    rows += [_managed_row(child, heard.pop(child.name, None), known) for child in known.children if child.counts]
+    return rows + [_other_row(view, known.now) for view in heard.values() if not view.expired]
+
+
+def _own_row(child: Child, view: AgentView | None, known: Known) -> Row:
+    is_router = child.name == ROUTER
+    state, health = _state_of_own(child, view, known)
     due = child.state.due
     return Row(
         name=child.name,
-        agent_class=agent_class,
+        agent_class="crossbar" if is_router else MANAGER_CLASS,
         state=state,
         health=health,
         restarts=child.restarts,
         pid=child.pid,
-        trouble=_trouble(child),
-        due_in=max(0.0, due - now) if due is not None and child.state.phase is Phase.WAITING else None,
-        last_words=_last_words(child),
+        trouble=_trouble_of_own(child) or _trouble_of_manager(child, state, known),
+        due_in=max(0.0, due - known.now) if due is not None and child.state.phase is Phase.WAITING else None,
+        last_words=without_time(child.output.tail.last_line()),
         last_exit=str(child.state.last_exit or ""),
-        **(heard if child.state.alive else {"samples": heard.get("samples", 0)}),
+        role=Role.ROUTER if is_router else Role.MANAGER,
+        **(_heard(view, known.now) if view and child.state.alive else {}),
+    )
+
+
+def _state_of_own(child: Child, view: AgentView | None, known: Known) -> tuple[str, str]:
+    match child.state.phase:
+        case Phase.DOWN:
+            return "down", Health.IDLE
+        case Phase.WAITING:
+            return "waiting", Health.BAD
+        case Phase.STOPPING:
+            return "stopping", Health.CHANGING
+        case Phase.UP if child.name == ROUTER:
+            return ("up", Health.GOOD) if child.ready else ("starting", Health.CHANGING)
+        case Phase.UP:
+            return _state_of_running(view, known, began=child.state.since)
+
+
+def _trouble_of_own(child: Child) -> str:
+    if child.state.phase is not Phase.WAITING:
+        return f"log not written: {child.output.trouble}" if child.output.trouble else ""
+    return _why(str(child.state.last_exit), without_time(child.output.tail.last_line()))
+
+
+def _trouble_of_manager(child: Child, state: str, known: Known) -> str:
+    if child.name == ROUTER or child.state.target is not Target.UP:
+        return ""
+    if state == "starting" and child.restarts:
+        return "starts again; its agents run on, and it takes them over"
+    return known.trouble
+
+
+def _managed_row(child: ManagedChild, view: AgentView | None, known: Known) -> Row:
+    state, health = ("down", Health.IDLE) if known.over else state_of(child, view, known)
+    waiting = state == "waiting"
+    heard = _heard(view, known.now) if view else {}
+    quiet = state in ("waiting", "queued", "down")
+    due_in = None if child.due_in is None else max(0.0, child.due_in - (known.now - known.told_at))
+    return Row(
+        name=child.name,
+        agent_class=child.agent_class,
+        state=state,
+        health=health,
+        restarts=child.restarts,
+        pid=None if known.over else child.pid,
+        trouble=_why(child.last_exit, without_time(child.last_words)) if waiting else child.trouble,
+        due_in=due_in if waiting else None,
+        last_words=without_time(child.last_words),
+        last_exit=child.last_exit,
+        cpu_percent=None if known.over else child.cpu_percent,
+        memory_bytes=None if known.over else child.memory_bytes,
+        **({"samples": heard.get("samples", 0)} if quiet else heard),
     )
 
 
@@ -149,46 +252,38 @@ def _heard(view: AgentView, now: float) -> dict[str, Any]:
     }
 
 
-def state_of(child: Child, view: AgentView | None, now: float, *, linked: bool = True) -> tuple[str, str]:
-    """Return a child's state in a word and how good that is.
+def state_of(child: ManagedChild, view: AgentView | None, known: Known) -> tuple[str, str]:
+    """Return an instance's state in a word and how good that is.
 
-    An agent is up once a heartbeat of its present process has come; the router, which has none, once it is ready.
+    An agent is up once a heartbeat of its present process has come.
     """
-    match child.state.phase:
-        case Phase.DOWN:
-            return "down", Health.IDLE
-        case Phase.WAITING:
-            return "waiting", Health.BAD
-        case Phase.STOPPING:
-            return "stopping", Health.CHANGING
-        case Phase.UP:
-            return _state_of_running(child, view, now, linked=linked)
+    if child.next_action != "up":
+        return _NOT_UP.get(child.next_action, ("unknown", Health.BAD))
+    began = None if child.ready or child.uptime is None else known.told_at - child.uptime
+    return _state_of_running(view, known, began=began)
 
 
-def _state_of_running(child: Child, view: AgentView | None, now: float, *, linked: bool) -> tuple[str, str]:
-    if child.name == ROUTER:
-        return ("up", Health.GOOD) if child.ready else ("starting", Health.CHANGING)
+def _state_of_running(view: AgentView | None, known: Known, *, began: float | None) -> tuple[str, str]:
     age = view.heartbeat_age if view else None
-    if view is None or age is None or now - age < child.state.since:
+    if view is None or age is None or (began is not None and known.now - age < began):
         return "starting", Health.CHANGING
     if view.expired:
-        return ("silent", Health.BAD) if linked else ("no router", Health.CHANGING)
+        return ("silent", Health.BAD) if known.linked else ("no router", Health.CHANGING)
     return "up", Health.BAD if OpCode.DEGRADED in view.op_codes.values() else Health.GOOD
 
 
-def _trouble(child: Child) -> str:
-    if child.state.phase is not Phase.WAITING:
-        return f"log not written: {child.output.trouble}" if child.output.trouble else ""
-    return ": ".join(part for part in (str(child.state.last_exit), _last_words(child)) if part)
+def _why(end: str, words: str) -> str:
+    return ": ".join(part for part in (end, words) if part)
 
 
-def _last_words(child: Child) -> str:
-    return _TIME_STAMP.sub("", child.output.tail.last_line())
+def without_time(line: str) -> str:
+    """Return a line of an agent's log without the time that it begins with."""
+    return _TIME_STAMP.sub("", line)
 
 
 def summary_of(rows: Iterable[Row], recording: Recording) -> Summary:
-    """Return the sums over all agents."""
-    agents = [row for row in rows if row.name != ROUTER]
+    """Return the sums over all agents; router and manager do not count."""
+    agents = [row for row in rows if row.role == Role.AGENT]
     return Summary(
         up=sum(row.state in ("up", "elsewhere") for row in agents),
         agents=len(agents),

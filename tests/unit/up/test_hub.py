@@ -6,7 +6,7 @@ import pytest
 
 from ocs.errors import RouterError
 from ocs.site_config import SiteConfig
-from ocs.up.hub import Choice, Found, Hub, choose_router, hub_of, is_local, site_text
+from ocs.up.hub import Choice, Found, Hub, choose_router, hub_of, is_local
 
 HUB = Hub("ws://127.0.0.1:8001/ws", "http://127.0.0.1:8001/call", "test_realm", "observatory")
 OF_THE_SITE = {"port": None, "no_router": False, "own": False, "demo": False, "local": True, "address": HUB.wamp_server}
@@ -90,24 +90,3 @@ def test_the_hub_is_the_site_s_unless_the_host_has_its_own():
     plain, own = site(), site(wamp_server="ws://127.0.0.1:7/ws")
     assert hub_of(plain, plain.hosts["h"]) == HUB
     assert hub_of(own, own.hosts["h"]).port == 7
-
-
-def as_data(config):
-    return {"hub": config.hub.data, "hosts": {name: host.data for name, host in config.hosts.items()}}
-
-
-def test_comments_survive_a_new_port():
-    config = site()
-    text = f"# mine\nhub: {{wamp_server: '{HUB.wamp_server}', wamp_http: '{HUB.wamp_http}'}}  # here\n"
-    changed = site_text(text, as_data(config), HUB, HUB.at_port(9), "h")
-    assert changed == text.replace("8001", "9")
-
-
-def test_addresses_that_are_not_there_as_they_stand_are_replaced_all_the_same(tmp_path):
-    config = site(wamp_server="ws://127.0.0.1:7/ws", crossbar={})
-    hub = hub_of(config, config.hosts["h"])
-    path = tmp_path / "site.yaml"
-    path.write_text(site_text("nothing like it", as_data(config), hub, hub.at_port(9), "h"))
-    again = SiteConfig.from_yaml(path)
-    assert hub_of(again, again.hosts["h"]) == hub.at_port(9)
-    assert again.hosts["h"].crossbar is not None

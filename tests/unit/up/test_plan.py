@@ -13,10 +13,11 @@ from ocs.errors import AgentClassError, DataFolderError, RouterError, SiteConfig
 from ocs.site_config import SiteConfig
 from ocs.up.folder import DataFolder, shown_path
 from ocs.up.hub import Choice, hub_of
+from ocs.up.manager import manager_command
 from ocs.up.plan import (
     Options,
-    agent_argv,
     demo_site_file,
+    find_manager,
     make_plan,
     recording_folder,
     router_config,
@@ -76,7 +77,8 @@ EXAMPLES = sorted((Path(__file__).parents[3] / "site-config").glob("*/*.yaml"))
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.parent.name)
 def test_the_sites_to_start_from_can_be_run(path, folder):
-    plan = make_plan(Options(site_file=path, port="auto"), folder)
+    host = next(iter(SiteConfig.from_yaml(path).hosts))
+    plan = make_plan(Options(site_file=path, site_host=host, port="auto"), folder)
     assert plan.instances
 
 
@@ -93,30 +95,63 @@ def test_the_demonstration_is_planned_in_the_data_folder(folder):
     assert "#" in folder.site_file.read_text()
     assert plan.records_to == folder.recorded
     assert router_config(plan) is not None
-    assert "--site-hub" not in agent_argv(plan, "fake-1", folder.root)
+    assert site.hosts["localhost"].instances[0].instance_id == plan.manager == "hm-localhost"
 
 
-def test_a_site_of_one_s_own_is_given_to_the_agents_as_it_is(tmp_path, folder, free_port):
-    path = write_site(tmp_path, free_port, [FAKE])
+HM = {"agent-class": "HostManager", "instance-id": "my-manager", "arguments": ["--initial-state", "down"]}
+
+
+def test_a_site_that_has_its_host_manager_is_run_as_it_is(tmp_path, folder, free_port):
+    path = write_site(tmp_path, free_port, [FAKE, HM])
     plan = make_plan(Options(site_file=path), folder)
     write_site_file(plan, folder)
-    assert agent_argv(plan, "fake-1", folder.root) == (
-        *(sys.executable, "-m", "ocs.agent_cli", "--instance-id", "fake-1", "--site-file", str(path)),
-        *("--site-host", "localhost", "--working-dir", str(folder.root)),
-    )
+    assert (plan.manager, plan.site_file) == ("my-manager", path)
+    assert [instance.instance_id for instance in plan.instances] == ["fake-1"]
     assert not folder.site_file.exists()
 
 
-def test_another_port_is_told_to_agents_on_the_command_line_and_to_clients_in_a_file(tmp_path, folder, busy_port):
-    path = write_site(tmp_path, busy_port, [FAKE])
+def test_the_manager_is_started_as_any_agent_and_keeps_its_files_in_the_data_folder(tmp_path, folder, free_port):
+    path = write_site(tmp_path, free_port, [FAKE, HM])
+    command = manager_command(make_plan(Options(site_file=path), folder), folder)
+    words = (sys.executable, "-m", "ocs.agent_cli", "--instance-id", "my-manager", "--site-file", str(path))
+    assert command.argv[:9] == (*words, "--site-host", "localhost")
+    assert command.argv[9:13] == ("--working-dir", str(folder.root), "--output-dir", str(folder.logs))
+    assert command.env["OCS_STATE_DIR"] == str(folder.state)
+
+
+def test_a_site_without_a_host_manager_is_given_one_in_a_copy(tmp_path, folder, free_port):
+    path = write_site(tmp_path, free_port, [FAKE])
+    plan = make_plan(Options(site_file=path), folder)
+    write_site_file(plan, folder)
+    copy = SiteConfig.from_yaml(plan.site_file).hosts["localhost"]
+    assert [instance.instance_id for instance in copy.instances] == [plan.manager, "fake-1"]
+    assert plan.site_file == folder.site_file
+    assert "HostManager" not in path.read_text()
+
+
+def test_another_port_is_told_to_everybody_in_a_copy(tmp_path, folder, busy_port):
+    path = write_site(tmp_path, busy_port, [FAKE, HM])
     plan = make_plan(Options(site_file=path, port="auto"), folder)
     write_site_file(plan, folder)
-    assert agent_argv(plan, "fake-1", folder.root)[-4:] == (
-        *("--site-hub", plan.hub.wamp_server, "--site-http", plan.hub.wamp_http),
-    )
     assert plan.hub.port != busy_port
-    clients = SiteConfig.from_yaml(plan.client_site_file)
-    assert clients.hub.wamp_http == plan.hub.wamp_http
+    assert SiteConfig.from_yaml(plan.site_file).hub.wamp_http == plan.hub.wamp_http
+
+
+@pytest.mark.parametrize(
+    ("host", "others", "name"),
+    [
+        ("daq", [], "hm-daq"),
+        ("daq.example.org", [], "hm-daq-example-org"),
+        ("daq", ["hm-daq", "hm-daq-2"], "hm-daq-3"),
+    ],
+)
+def test_the_manager_s_name_is_one_part_of_an_address_and_nobody_else_s(host, others, name):
+    hosts = {
+        host: {"agent-instances": [FAKE]},
+        "other": {"agent-instances": [{"agent-class": "A", "instance-id": other} for other in others]},
+    }
+    site = site_of(hosts)
+    assert find_manager(site, site.hosts[host]) == (name, None)
 
 
 def test_a_busy_port_of_a_site_of_one_s_own_is_an_error_with_port_and_remedy(tmp_path, folder, busy_port):
@@ -160,38 +195,39 @@ def test_the_router_of_the_site_is_used_if_it_answers(tmp_path, folder, router):
     assert any(router.ws_url in note for note in plan.notes)
 
 
+def site_of(hosts):
+    hub = {"wamp_server": "ws://h:1/ws", "wamp_http": "http://h:1/c", "wamp_realm": "r", "address_root": "o"}
+    return SiteConfig.from_dict({"hub": hub, "hosts": hosts})
+
+
 def instances(*described):
-    return (
-        SiteConfig.from_dict(
-            {
-                "hub": {
-                    "wamp_server": "ws://h:1/ws",
-                    "wamp_http": "http://h:1/c",
-                    "wamp_realm": "r",
-                    "address_root": "o",
-                },
-                "hosts": {"h": {"agent-instances": list(described)}},
-            }
-        )
-        .hosts["h"]
-        .instances
-    )
+    return site_of({"h": {"agent-instances": list(described)}}).hosts["h"].instances
+
+
+MIXED = (
+    {**FAKE, "start-level": 5},
+    {"agent-class": "A", "instance-id": "down", "manage": "host/down"},
+    {"agent-class": "A", "instance-id": "box", "manage": "docker/up"},
+    {"agent-class": "A", "instance-id": "not", "manage": "ignore"},
+    {"agent-class": "HostManager", "instance-id": "hm-2"},
+    {"agent-class": "RegistryAgent", "instance-id": "registry"},
+)
+
+
+def names(chosen_and_left_out):
+    return tuple([each.instance_id for each in part] for part in chosen_and_left_out)
 
 
 def test_only_what_the_host_is_to_run_is_started_in_order_of_start_level():
-    chosen, left_out = select_instances(
-        instances(
-            {**FAKE, "start-level": 5},
-            {"agent-class": "A", "instance-id": "down", "manage": "host/down"},
-            {"agent-class": "A", "instance-id": "box", "manage": "docker/up"},
-            {"agent-class": "A", "instance-id": "not", "manage": "ignore"},
-            {"agent-class": "HostManager", "instance-id": "hm"},
-            {"agent-class": "RegistryAgent", "instance-id": "registry"},
-        ),
-        has_so3g=True,
-    )
-    assert [instance.instance_id for instance in chosen] == ["registry", "fake-1"]
-    assert [item.instance_id for item in left_out] == ["down", "box", "not", "hm"]
+    found = names(select_instances(instances(*MIXED), has_so3g=True))
+    assert found == (["registry", "fake-1"], ["down", "box", "not", "hm-2"])
+
+
+@pytest.mark.parametrize("words", [["--docker-compose", "compose.yaml"], ["--docker-compose=a.yaml,b.yaml"]])
+def test_docker_services_are_left_to_a_manager_that_knows_compose_files(words):
+    manager, *rest = instances({"agent-class": "HostManager", "instance-id": "hm", "arguments": words}, *MIXED)
+    found = names(select_instances([manager, *rest], manager, has_so3g=True))
+    assert found == (["box", "registry", "fake-1"], ["down", "not", "hm-2"])
 
 
 def test_without_so3g_the_aggregator_is_left_out_with_the_remedy():

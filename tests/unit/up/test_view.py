@@ -11,13 +11,15 @@ from rich.console import Console
 from ocs.cli.up_table import render
 from ocs.cli.up_views import JsonView, LineView, Printer
 from ocs.monitor import AgentView, LastMessage
-from ocs.supervisor import Child, ChildState, Command, Exit, Phase, Target
+from ocs.supervisor import Child, ChildState, Command, Phase, Target
 from ocs.supervisor.output import ChildOutput
+from ocs.up.managed import ManagedChild
 from ocs.up.narrator import Narrator, size_text, summary_text
-from ocs.up.rows import ROUTER, Health, Recording, Row, Summary, rows_of, summary_of
+from ocs.up.rows import ROUTER, Health, Known, Recording, Role, Row, Summary, rows_of, summary_of
 from ocs.up.run import newest_file
 
 UP = ChildState(Phase.UP, Target.UP, since=100.0, starts=1)
+MANAGED = ManagedChild("fake-1", "FakeDataAgent", "up", ready=True, pid=7, uptime=10.0)
 VIEW = AgentView(
     address="observatory.fake-1",
     agent_class="FakeDataAgent",
@@ -39,65 +41,124 @@ def child(state, name="fake-1", said=b""):
     return Child(Command(name, ("true",), {}), output, state=state)
 
 
-def row(state, view=VIEW, now=110.0, **more):
-    return rows_of([child(state, **more)], {"fake-1": "FakeDataAgent"}, [view] if view else [], now)[0]
+def known(*, own=(), children=(), heard=(VIEW,), now=110.0, **more):
+    return Known(own=own, manager="hm", children=children, told_at=110.0, heard=heard, now=now, **more)
+
+
+def row(child=MANAGED, view=VIEW, **more):
+    return rows_of(known(children=[child], heard=[view] if view else [], **more))[0]
+
+
+SILENT = replace(VIEW, expired=True, heartbeat_age=6.0)
 
 
 @pytest.mark.parametrize(
-    ("state", "view", "word", "health"),
+    ("child", "view", "word", "health"),
     [
-        (UP, VIEW, "up", Health.GOOD),
-        (UP, None, "starting", Health.CHANGING),
-        (replace(UP, since=109.8), VIEW, "starting", Health.CHANGING),
-        (UP, replace(VIEW, expired=True, heartbeat_age=6.0), "silent", Health.BAD),
-        (UP, replace(VIEW, op_codes={"acq": 8}), "up", Health.BAD),
-        (replace(UP, phase=Phase.STOPPING), VIEW, "stopping", Health.CHANGING),
-        (replace(UP, phase=Phase.WAITING, due=113.0), VIEW, "waiting", Health.BAD),
-        (ChildState(), VIEW, "down", Health.IDLE),
+        (MANAGED, VIEW, "up", Health.GOOD),
+        (MANAGED, None, "starting", Health.CHANGING),
+        (replace(MANAGED, ready=False), VIEW, "up", Health.GOOD),
+        (replace(MANAGED, ready=False, uptime=0.2), VIEW, "starting", Health.CHANGING),
+        (MANAGED, SILENT, "silent", Health.BAD),
+        (MANAGED, replace(VIEW, op_codes={"acq": 8}), "up", Health.BAD),
+        (replace(MANAGED, next_action="wait_dead"), VIEW, "stopping", Health.CHANGING),
+        (replace(MANAGED, next_action="start_at", due_in=3.0), VIEW, "waiting", Health.BAD),
+        (replace(MANAGED, next_action="start", pid=None), None, "queued", Health.CHANGING),
+        (replace(MANAGED, next_action="wait_start"), None, "starting", Health.CHANGING),
+        (replace(MANAGED, next_action="down"), None, "down", Health.IDLE),
+        (replace(MANAGED, next_action="?"), None, "unknown", Health.BAD),
+        (replace(MANAGED, next_action="a new word"), None, "unknown", Health.BAD),
     ],
 )
-def test_the_state_of_an_agent(state, view, word, health):
-    found = row(state, view)
+def test_the_state_of_an_agent(child, view, word, health):
+    found = row(child, view)
     assert (found.state, found.health) == (word, health)
 
 
 def test_where_the_router_is_away_the_agents_are_not_to_blame():
-    silent = replace(VIEW, expired=True, heartbeat_age=6.0)
-    (found,) = rows_of([child(UP)], {}, [silent], 110.0, linked=False)
+    found = row(view=SILENT, linked=False)
     assert (found.state, found.health) == ("no router", Health.CHANGING)
 
 
+def test_what_is_meant_to_be_down_and_never_was_up_is_not_shown():
+    spare = replace(MANAGED, next_action="down", target="down")
+    stopped = replace(spare, name="fake-2", last_exit="exit code 0")
+    assert [found.name for found in rows_of(known(children=[spare, stopped], heard=[]))] == ["fake-2"]
+
+
 def test_the_time_of_an_agent_s_last_line_is_not_repeated():
-    assert row(UP, said=b"2026-11-22T17:14:58+0000 fake-1: gave up\n").last_words == "fake-1: gave up"
+    words = "2026-11-22T17:14:58+0000 fake-1: gave up"
+    assert row(replace(MANAGED, last_words=words)).last_words == "fake-1: gave up"
 
 
 def test_an_agent_shows_what_it_does():
-    found = row(UP)
+    found = row()
     assert found.operations == (("acq", 3), ("delay_task", 6))
     assert (found.samples_per_s, found.last_age, found.last_text) == (9.5, 1.0, "temps: channel_00=0.1")
 
 
-def test_an_agent_that_waits_shows_why_and_how_long():
-    state = replace(UP, phase=Phase.WAITING, due=113.0, last_exit=Exit(code=1))
-    found = row(state, said=b"Traceback\nOSError: no such device\n")
-    assert (found.due_in, found.trouble) == (3.0, "exit code 1: OSError: no such device")
+def test_an_agent_that_waits_shows_why_and_how_long_it_is_now():
+    waiting = replace(MANAGED, next_action="start_at", due_in=3.0, last_exit="exit code 1", last_words="no such device")
+    found = row(waiting, now=111.0)
+    assert (found.due_in, found.trouble, found.operations) == (2.0, "exit code 1: no such device", ())
+
+
+def test_when_the_manager_has_ended_for_good_all_is_down():
+    found = row(over=True)
+    assert (found.state, found.pid) == ("down", None)
 
 
 def test_the_router_is_up_when_it_is_ready():
     router = child(UP, ROUTER)
-    assert rows_of([router], {}, [], 110.0)[0].state == "starting"
+    assert rows_of(known(own=[router], heard=[]))[0].state == "starting"
     router.ready = True
-    assert rows_of([router], {}, [], 110.0)[0].state == "up"
+    (found,) = rows_of(known(own=[router], heard=[]))
+    assert (found.state, found.role) == ("up", Role.ROUTER)
+
+
+MANAGER_VIEW = replace(VIEW, address="observatory.hm")
+
+
+@pytest.mark.parametrize(
+    ("state", "heard", "word"),
+    [
+        (UP, [MANAGER_VIEW], "up"),
+        (replace(UP, since=109.9), [MANAGER_VIEW], "starting"),
+        (UP, [], "starting"),
+        (replace(UP, phase=Phase.WAITING, due=111.0), [MANAGER_VIEW], "waiting"),
+        (ChildState(), [], "down"),
+    ],
+)
+def test_the_state_of_the_manager(state, heard, word):
+    (found,) = rows_of(known(own=[child(state, "hm")], heard=heard))
+    assert (found.state, found.role) == (word, Role.MANAGER)
+
+
+def test_agents_run_on_while_the_manager_is_started_again_and_its_row_says_so():
+    again = child(replace(UP, since=109.9, starts=2), "hm")
+    manager, agent = rows_of(known(own=[again], children=[MANAGED]))
+    assert (agent.state, manager.state) == ("up", "starting")
+    assert "run on" in manager.trouble
+
+
+def test_what_the_manager_complains_of_is_in_its_row():
+    (found,) = rows_of(known(own=[child(UP, "hm")], heard=[MANAGER_VIEW], trouble="site.yaml:3: no"))
+    assert found.trouble == "site.yaml:3: no"
 
 
 def test_living_agents_of_others_are_shown_and_dead_ones_are_not():
-    other = replace(VIEW, address="observatory.other")
-    rows = rows_of([child(UP)], {}, [VIEW, other, replace(VIEW, address="observatory.dead", expired=True)], 110.0)
+    other, dead = replace(VIEW, address="observatory.other"), replace(VIEW, address="observatory.dead", expired=True)
+    rows = rows_of(known(children=[MANAGED], heard=[VIEW, other, dead]))
     assert [(found.name, found.state) for found in rows] == [("fake-1", "up"), ("other", "elsewhere")]
 
 
-def test_the_sums_leave_out_the_router():
-    rows = [replace(ROW, name=ROUTER), ROW, replace(ROW, state="waiting", samples_per_s=0.5)]
+def test_the_sums_leave_out_router_and_manager():
+    rows = [
+        replace(ROW, role=Role.ROUTER),
+        replace(ROW, role=Role.MANAGER),
+        ROW,
+        replace(ROW, state="waiting", samples_per_s=0.5),
+    ]
     assert summary_of(rows, Recording()) == Summary(up=1, agents=2, samples_per_s=10.0, samples=190)
 
 
@@ -106,6 +167,7 @@ def test_a_narrator_tells_each_change_once():
     starting = replace(ROW, state="starting", operations=(), pid=7)
     waiting = replace(ROW, state="waiting", operations=(), last_exit="exit code 1", last_words="boom", due_in=3.0)
     looks = [
+        replace(starting, state="queued"),
         starting,
         starting,
         ROW,
@@ -115,6 +177,7 @@ def test_a_narrator_tells_each_change_once():
         replace(starting, restarts=1),
     ]
     assert [[text for _, text in narrator.changes([look])] for look in looks] == [
+        [],
         ["starting (process 7)"],
         [],
         ["up; acq running"],
