@@ -9,7 +9,8 @@ from session import SubscribeOptions, connect, say
 async def watch(session):
     seen = set()
 
-    def heard(_codes, envelope):
+    def heard(message):
+        _codes, envelope = message
         run = envelope["agent_address"], envelope["session_id"]
         if run not in seen:
             seen.add(run)
