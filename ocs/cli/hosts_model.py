@@ -125,7 +125,7 @@ class Row:
     @property
     def as_targeted(self) -> bool:
         """Whether it is as it should be, or nobody is to see to it."""
-        return not self.managed or self.target in ("passive", "n/a") or self.state == self.target
+        return not self.managed or self.target in ("passive", "n/a") or self.state == self.target != UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,8 +85,7 @@ def _instance_notes(row: Row, now: float) -> Iterator[str]:
     if row.child.get("trouble"):
         yield f"{name}: {printable(str(row.child['trouble']), 400)}"
     elif row.state == "unstable":
-        last = exit_text(row, now)
-        yield f"{name} keeps ending{f'; the last time: {last}' if last else ''} (`ocs logs {name}`)"
+        yield f"{name} keeps ending{_last_end(row, now)} (`ocs logs {name}` has more)"
     if row.child.get("restart_required"):
         yield f"{name} runs with an older configuration or image: `ocs restart {name}`"
     if "/" in row.agent_class:
@@ -109,6 +108,14 @@ def _why_inoperable(agent_class: str) -> str:
     return "see `ocs logs` of the manager, or its session's messages"
 
 
+def _last_end(row: Row, now: float) -> str:
+    """Return how it last ended and what it said, to be put behind something."""
+    end, how = _latest(row), exit_text(row, now)
+    lines = end.get("lines") if end is not None else None
+    said = [str(line).strip() for line in lines if str(line).strip()] if isinstance(lines, list | tuple) else []
+    return (f", last with {how}" if how else "") + (f": {printable(said[-1])}" if said else "")
+
+
 def exit_text(row: Row, now: float) -> str:
     """Return how and when an instance last ended; empty where its manager tells of no end.
 
@@ -116,11 +123,14 @@ def exit_text(row: Row, now: float) -> str:
         row: the instance.
         now: unix time, s.
     """
+    end = _latest(row)
+    return "" if end is None else ", ".join(part for part in (_how(end), _ago(end.get("time"), now)) if part)
+
+
+def _latest(row: Row) -> Mapping[str, Any] | None:
     ends = row.child.get("exits")
     last = ends[-1] if isinstance(ends, list | tuple) and ends else None
-    if not isinstance(last, Mapping):
-        return ""
-    return f"{_how(last)} {_ago(last.get('time'), now)}".strip()
+    return last if isinstance(last, Mapping) else None
 
 
 def _how(end: Mapping[str, Any]) -> str:

@@ -92,8 +92,14 @@ def _cell(row: Row, column: str, now: float) -> Span:
         "state": Span(printable(row.state), _STATE_STYLES.get(row.state, "yellow")),
         "target": Span(printable(row.target), "" if row.as_targeted else "yellow"),
         "last exit": Span(exit_text(row, now)),
-        "operations": Span(printable(activity(row.agent)) if row.agent is not None else ""),
+        "operations": Span(_operations(row)),
     }[column]
+
+
+def _operations(row: Row) -> str:
+    if row.agent is None or (row.agent.expired and row.target == "down"):
+        return ""
+    return printable(activity(row.agent))
 
 
 def _bytes(value: float) -> str:

@@ -3,14 +3,14 @@
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ocs import site_config
 from ocs.cli.hosts import Registry, Site
 from ocs.cli.hosts_commands import EXIT_CODES, add_view_arguments, site_of, wide
-from ocs.cli.hosts_model import HostView
+from ocs.cli.hosts_model import HostView, each_row
 from ocs.cli.hosts_table import as_json, table_lines
 from ocs.cli.output import Line, Span, say, say_json, say_lines, styled
 from ocs.cli.parsing import seconds
@@ -98,7 +98,7 @@ def lines_of(found: Look, *, details: bool) -> list[Line]:
             _mark(router.ok),
             Span(router.message if not router.ok else f"{router.message} ({router.seconds * 1e3:.0f} ms)"),
         ],
-        *_registry_lines(registry),
+        *_registry_lines(registry, _meant_to_be_down(found.hosts)),
         [],
     ]
     return head + table_lines(found.hosts, found.time, details=details, operations=bool(registry.agents))
@@ -108,15 +108,19 @@ def _mark(ok: bool) -> Span:
     return Span("ok    " if ok else "FAIL  ", "green" if ok else "bold red")
 
 
-def _registry_lines(registry: Registry) -> Iterator[Line]:
+def _meant_to_be_down(hosts: Sequence[HostView]) -> set[str]:
+    return {row.instance_id for row in each_row(hosts) if row.target == "down"}
+
+
+def _registry_lines(registry: Registry, down: Collection[str]) -> Iterator[Line]:
     if not registry.described and registry.message:
         yield [Span("--    ", "dim"), Span("no registry: nobody keeps a list of who is alive")]
         return
     if registry.message:
         yield [_mark(False), Span(f"registry: {registry.message}")]
         return
-    silent = [agent.instance_id for agent in registry.agents.values() if agent.expired]
-    alive = len(registry.agents) - len(silent)
+    alive = sum(not agent.expired for agent in registry.agents.values())
+    silent = [name for name, agent in registry.agents.items() if agent.expired and name not in down]
     text = f"{registry.instance_id} hears {count(alive, 'agent')}"
     if silent:
         more = f" and {len(silent) - _MOST_SILENT} more" if len(silent) > _MOST_SILENT else ""
