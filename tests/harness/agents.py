@@ -96,6 +96,11 @@ class AgentHandle:
             self.kill()
             raise AssertionError(f"{self.instance_id} ignored {how.name} for {timeout} s:\n{self.output}") from None
 
+    def kill_alone(self) -> None:
+        """Kill the agent's own process, and nothing that it has started."""
+        self.process.kill()
+        self.process.wait()
+
     def kill(self) -> None:
         """Kill the agent and what it started, at once."""
         stop_tree(self.process.pid, how=signal.SIGKILL)
