@@ -20,6 +20,9 @@ _HINTS = {
     "mapping values are not allowed": "quote text that has ': ' in it, or indent this as the lines that belong with it",
     "could not find expected ':'": "a key needs ': ' after it",
     "did not find expected key": "indent this as the lines that belong with it",
+    "did not find expected node content": "is a bracket open, or a comma too many?",
+    "did not find expected ','": "is a bracket open, or a comma missing?",
+    "unexpected end of stream": "is a quote open?",
     "did not find expected '-' indicator": "an entry of a list begins with '- ', indented as the others",
 }
 """What to do, where the parser's own words do not say."""
@@ -190,12 +193,10 @@ def _one_line(error: yaml.MarkedYAMLError, path: str) -> str:
     mark = error.problem_mark or error.context_mark
     place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else path
     problem = printable(error.problem or "")
-    hint = next((hint for words, hint in _HINTS.items() if words in problem), "")
-    if hint:
-        return f"{place}: {problem}: {hint}"
+    hint = next((f": {hint}" for words, hint in _HINTS.items() if words in problem), "")
     if not problem or error.context is None or error.context_mark is None:
-        return f"{place}: {problem or error.context}"
-    return f"{place}: {problem} ({error.context} from line {error.context_mark.line + 1})"
+        return f"{place}: {problem or error.context}{hint}"
+    return f"{place}: {problem} ({error.context} from line {error.context_mark.line + 1}){hint}"
 
 
 def _unprintable(text: str) -> str:
