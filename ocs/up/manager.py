@@ -11,10 +11,11 @@ from ocs.up.plan import SitePlan
 __all__ = ["MANAGER_POLICY", "end_left_agents", "end_left_processes", "manager_command"]
 
 MANAGER_POLICY = Policy(
-    # It ends its agents first, each by three signals with 20 s in all; a further SIGTERM has it hurry.
+    # It ends its agents first, each by up to three signals within 20 s; each further SIGTERM has it hurry.
     stop_signals=(
         (SendSignal(signal.SIGTERM), 30.0),
         (SendSignal(signal.SIGTERM), 10.0),
+        (SendSignal(signal.SIGTERM), 5.0),
         (SendSignal(signal.SIGKILL, group=True), 5.0),
     ),
     # Its agents run on without it: nothing speaks against a quick start.

@@ -208,13 +208,10 @@ class SiteRun:
 
     def _follow_manager(self, child: Child) -> None:
         if _never_ran(child):
+            why = f"{child.name} did not start ({child.state.last_exit})"
             words = without_time(child.output.tail.last_line())
-            self._give_up(
-                HostManagerError(
-                    f"{child.name} did not start ({child.state.last_exit}): {words}; "
-                    f"all it said is in {self._log_of(child)}"
-                )
-            )
+            log = f"all it said is in {self._log_of(child)}"
+            self._give_up(HostManagerError(f"{why}: {words}; {log}" if words else why))
 
     def _failed(self, failure: Any) -> None:
         if failure.check(CancelledError):

@@ -59,9 +59,12 @@ class Up:
     def until_change(self, name, state):
         return self.until(lambda e: e["event"] == "change" and e["name"] == name and e["state"] == state)
 
+    def rows(self):
+        """Return the rows of the next summary, by name."""
+        return {row["name"]: row for row in self.until(lambda event: event["event"] == "summary")["rows"]}
+
     def pids(self):
-        entries = json.loads((self.data_dir / "processes.json").read_text())
-        return {entry["name"]: entry["pid"] for entry in entries}
+        return {name: row["pid"] for name, row in self.rows().items()}
 
     def family(self):
         return psutil.Process(self.process.pid).children(recursive=True)
@@ -132,7 +135,9 @@ def test_the_demonstration_site_records_and_ends_by_itself(up):
     """The main job: everything comes up, data flow into a file, nothing is left."""
     running = up("--port", "auto", "--duration", "20")
     summary = running.until_all_up()
-    assert {row["name"] for row in summary["rows"]} > {"router", "registry", "aggregator", "fake-1", "fake-2"}
+    rows = {row["name"]: row for row in summary["rows"]}
+    assert set(rows) == {"router", "hm-localhost", "registry", "aggregator", "fake-1", "fake-2", "barebones-1"}
+    assert (rows["router"]["role"], rows["hm-localhost"]["role"], summary["agents"]) == ("router", "manager", 5)
     family = running.family()
     recording = running.until(lambda event: event["event"] == "summary" and event["recording"]["size"] > 10_000)
     assert recording["samples_per_s"] > 30.0
@@ -149,7 +154,7 @@ def test_the_commands_that_it_shows_work(up, tmp_path):
     running.until_all_up()
     running.until(lambda event: event["event"] == "summary" and event["recording"]["size"] > 10_000)
     commands = [hint for hint in running.events[0]["hints"] if hint.startswith("  ")]
-    assert len(commands) == 3
+    assert len(commands) == 4
     outputs = []
     for command in commands:
         typed = {"input": "print(client.count.status())\n"} if " shell " in command else {"stdin": subprocess.DEVNULL}
@@ -158,8 +163,8 @@ def test_the_commands_that_it_shows_work(up, tmp_path):
         )
         assert done.returncode == 0, done.stderr
         outputs.append(done.stdout)
-    assert all("fake-1" in outputs[i] for i in (0, 2))
-    assert "OK" in outputs[1]
+    assert all("fake-1" in outputs[i] for i in (0, 1, 3))
+    assert "OK" in outputs[2]
 
 
 QUICK_START = Path(__file__).parents[2] / "docs" / "user" / "quick-start.md"
@@ -223,11 +228,59 @@ def test_a_killed_router_is_started_again_and_the_agents_come_back(up):
     running.until_all_up()
 
 
-def test_what_a_killed_run_left_is_ended_by_the_next(up):
+def test_a_killed_manager_is_started_again_and_takes_its_agents_over(up):
+    running = up("--port", "auto")
+    running.until_all_up()
+    family, before = running.family(), running.pids()
+    os.kill(before["hm-localhost"], signal.SIGKILL)
+    gone = running.until_change("hm-localhost", "waiting")
+    assert gone["last_exit"] == "killed by SIGKILL"
+    back = running.until_change("hm-localhost", "up")
+    assert back["restarts"] == 1
+    rows = running.until_all_up()["rows"]
+    assert {row["name"]: (row["pid"], row["restarts"]) for row in rows if row["role"] == "agent"} == {
+        name: (pid, 0) for name, pid in before.items() if name not in ("router", "hm-localhost")
+    }
+    running.process.send_signal(signal.SIGINT)
+    assert running.wait() == 0
+    assert alive(family) == []
+
+
+def test_agents_whose_manager_was_killed_are_ended_all_the_same(up):
+    running = up("--port", "auto")
+    running.until_all_up()
+    family, manager = running.family(), running.pids()["hm-localhost"]
+    running.process.send_signal(signal.SIGINT)
+    os.kill(manager, signal.SIGKILL)
+    assert running.wait(40.0) == 0
+    assert alive(family) == []
+
+
+def test_more_ctrl_c_hurry_an_agent_that_does_not_end(up, tmp_path, router):
+    running = up("--site-file", str(write_site(tmp_path, router.port, FAKE)))
+    running.until_all_up()
+    family = running.family()
+    os.kill(running.pids()["fake-1"], signal.SIGSTOP)  # it hears no signal but SIGKILL
+    running.process.send_signal(signal.SIGINT)
+    running.until_change("fake-1", "stopping")
+    began = time.monotonic()
+    for _ in range(2):
+        running.process.send_signal(signal.SIGINT)
+        running.until(lambda event: event["event"] == "note" and "less patience" in event["text"])
+        time.sleep(0.5)  # as a person would; two signals at once are one
+    assert running.wait(40.0) == 0
+    assert time.monotonic() - began < 9.0  # SIGINT alone would be given 10 s
+    assert alive(family) == []
+
+
+@pytest.mark.parametrize("with_its_manager", [False, True])
+def test_what_a_killed_run_left_is_ended_by_the_next(up, with_its_manager):
     first = up("--port", "auto")
     first.until_all_up()
-    family = first.family()
+    family, manager = first.family(), first.pids()["hm-localhost"]
     first.process.kill()
+    if with_its_manager:
+        os.kill(manager, signal.SIGKILL)
     first.process.wait()
     assert alive(family)
     second = up("--port", "auto", "--duration", "1", data_dir=first.data_dir)
@@ -254,12 +307,64 @@ def test_other_port_agents_and_clients_find_the_router(up, tmp_path, router):
     assert told["hub"]["wamp_server"] == running.events[0]["wamp_server"] != router.ws_url
 
 
+def run_program(*words):
+    done = subprocess.run(
+        [sys.executable, "-m", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_operator_s_programs_work_on_its_site(up, tmp_path, router):
+    spare = {**FAKE, "instance-id": "spare", "manage": "host/down"}
+    running = up("--site-file", str(write_site(tmp_path, router.port, FAKE, spare)))
+    running.until_all_up()
+    site = ("--site-file", running.events[0]["site_file"])
+    assert "spare" not in running.rows()
+
+    run_program("ocs.ocsbow", "down", "fake-1", *site)
+    running.until_change("fake-1", "down")
+    run_program("ocs.ocsbow", "up", "spare", *site)
+    running.until_change("spare", "up")
+    run_program("ocs.ocsbow", "up", "fake-1", *site)
+    again = running.until_change("fake-1", "up")
+    run_program("ocs.cli.main", "restart", "fake-1", *site)
+    running.until(lambda e: e["event"] == "summary" and again["pid"] not in [row["pid"] for row in e["rows"]])
+    running.until_all_up()
+    printed = run_program("ocs.cli.main", "logs", "fake-1", *site)
+    assert printed.splitlines()[-1] in (running.data_dir / "logs" / "fake-1.log").read_text()
+
+
+HM = {"agent-class": "HostManager", "instance-id": "my-manager"}
+
+
+def test_the_host_manager_of_the_site_is_used(up, tmp_path, router):
+    path = write_site(tmp_path, router.port, FAKE, HM)
+    running = up("--site-file", str(path))
+    rows = {row["name"]: row["role"] for row in running.until_all_up()["rows"]}
+    assert rows == {"my-manager": "manager", "fake-1": "agent"}
+    assert running.events[0]["site_file"] == str(path)
+
+
+def test_a_host_has_one_manager_at_a_time(up, tmp_path, router):
+    path = write_site(tmp_path, router.port, FAKE)
+    up("--site-file", str(path)).until_all_up()
+    second = ocs_up(tmp_path, "--site-file", str(path), "--data-dir", "other")
+    assert second.returncode == 1
+    assert "hm-localhost runs already" in second.stderr
+
+
 def test_an_agent_that_fails_shows_its_last_words_and_the_rest_runs(up, tmp_path, router):
     bad = {**FAKE, "instance-id": "bad", "arguments": ["--no-such-option"]}
     running = up("--site-file", str(write_site(tmp_path, router.port, FAKE, bad)))
     waiting = running.until_change("bad", "waiting")
     assert "--no-such-option" in waiting["text"]
-    running.until_change("fake-1", "up")
+    running.until(lambda e: e["event"] == "summary" and {r["name"]: r["state"] for r in e["rows"]}["fake-1"] == "up")
 
 
 class TestMistakes:
@@ -306,6 +411,10 @@ class TestMistakes:
         path = write_site(tmp_path, router.port, {"agent-class": "NoSuchAgent", "instance-id": "x"})
         self.check(ocs_up(tmp_path, "--site-file", str(path)), "NoSuchAgent", "x")
 
+    def test_a_manager_that_does_not_start(self, tmp_path, router):
+        path = write_site(tmp_path, router.port, FAKE, {**HM, "arguments": ["--no-such-option"]})
+        self.check(ocs_up(tmp_path, "--site-file", str(path)), "my-manager", "--no-such-option", "my-manager.log")
+
     def test_no_router_where_none_is_to_be_started(self, tmp_path):
         self.check(ocs_up(tmp_path, "--no-router", "--site-file", str(write_site(tmp_path, 1, FAKE))), "--no-router")
 
@@ -321,10 +430,13 @@ class TestMistakes:
         folder.mkdir()
         program = folder / "crossbar"
         program.write_text("#!/bin/sh\necho the licence has run out; exit 3\n")
-        program.chmod(0o755)
+        python = folder / "python"
+        python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+        for each in (program, python):
+            each.chmod(0o755)
         script = f"""
 import sys
-sys.executable = {str(folder / "python")!r}
+sys.executable = {str(python)!r}
 from ocs.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
