@@ -1,4 +1,4 @@
-"""The host manager with real agents: started in order, kept, ended, taken over, whatever happens to it and its files."""
+"""The host manager with real agents: started in order, kept, ended, taken over, whatever happens to it or its files."""
 
 import os
 import signal
