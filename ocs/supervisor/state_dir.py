@@ -58,6 +58,15 @@ class StateDir:
         """Return where the pipe of a child is."""
         return self.pipes / pipe_name(name)
 
+    def end_remains(self, entry: Entry) -> None:
+        """End what a child that has ended has left in its group.
+
+        A group is not ours by its number, which the system may have given away again, but by what it prints into.
+        """
+        if any(open_file(stat.pid, fd) == str(self.pipe(entry.name)) for stat in _group(entry.pid) for fd in (1, 2)):
+            self.log.warn("{name}: ends what process {pid} has left behind", name=entry.name, pid=entry.pid)
+            signal_group(entry.pid, signal.SIGKILL)
+
     def close(self) -> None:
         """Let another supervisor use the folder."""
         self._lock.close()
@@ -69,7 +78,7 @@ class StateDir:
         for entry in entries:
             (self.running if entry.runs else self.ended)[entry.name] = entry
         for entry in self.ended.values():
-            self._end_remains(entry)
+            self.end_remains(entry)
 
     def _holders_of_pipes(self) -> list[Entry]:
         if not self.pipes.is_dir():
@@ -84,12 +93,6 @@ class StateDir:
     def _entry_of(self, name: str, pid: int) -> Entry:
         self.log.warn("{name}: process {pid} is not recorded; known by its pipe", name=name, pid=pid)
         return Entry(name, pid, stamp(pid) or "", time.time() - age(pid))
-
-    def _end_remains(self, entry: Entry) -> None:
-        """End what a child that has ended has left in its group; a group of the same number is not ours by that."""
-        if any(open_file(stat.pid, fd) == str(self.pipe(entry.name)) for stat in _group(entry.pid) for fd in (1, 2)):
-            self.log.warn("{name}: ends what process {pid} has left behind", name=entry.name, pid=entry.pid)
-            signal_group(entry.pid, signal.SIGKILL)
 
     def _take_lock(self) -> IO[str]:
         lock = (self.root / "lock").open("a+")

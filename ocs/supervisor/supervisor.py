@@ -276,11 +276,11 @@ class Supervisor:
 
     def _remember(self, child: Child) -> None:
         """Enter in the history what has ended while no supervisor was there."""
-        if self._state_dir:
-            self._has_ended(child, self._state_dir.ended.pop(child.name, None))
+        self._has_ended(child, self._state_dir.ended.pop(child.name, None) if self._state_dir else None)
 
     def _has_ended(self, child: Child, entry: Entry | None) -> None:
-        if entry:
+        if entry and self._state_dir:
+            self._state_dir.end_remains(entry)
             child.history.append(PastRun(entry.started, time.time(), Exit(unknown=True), ()))
 
     def _let_go_of_all(self) -> None:
@@ -305,6 +305,7 @@ class Supervisor:
                 self._ledger.close()
             if self._state_dir:
                 self._state_dir.close()
+            self._leftovers.clear()
             self._released.callback(None)
 
     def _reap_strays(self) -> None:

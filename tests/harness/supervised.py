@@ -88,13 +88,18 @@ class Watcher:
             await deferLater(reactor, 0.01)
 
     def prints(self, child, text):
-        return self.until(lambda: any(text in line for line in child.output.tail.lines()))
+        # Whole lines: between a line and its end a signal may come.
+        return self.until(lambda: any(text in line for line in child.output.read_since(0, 400)[0]))
 
     def is_in(self, child, phase):
         return self.until(lambda: child.state.phase is phase)
 
     async def end(self):
-        """End all children as quickly as can be, and give the folder free."""
+        """End all children as quickly as can be, those that nobody has adopted too, and give the folder free."""
+        for name in self.supervisor.leftovers():
+            if name not in self.supervisor.children:
+                self.supervisor.add(Command(name, ("true",)))
+            self.supervisor.adopt(name)
         stopped = self.supervisor.stop()
         for _ in range(3):
             self.supervisor.hurry()
