@@ -166,7 +166,7 @@ def _answer(instance_id: str, client: OCSClient) -> Answer:
     if reply.status != ResponseCode.OK:
         return Answer(instance_id, Condition.FAILED, f"{instance_id} refuses to tell its state: {reply.msg}")
     session: Mapping[str, Any] = reply.session or {}
-    if session.get("status") not in ("starting", "running"):
+    if not session or session.get("end_time") is not None or session.get("status") == "done":
         return Answer(instance_id, Condition.STOPPED, f"the manager process of {instance_id} is not running")
     return Answer(
         instance_id, Condition.RUNNING, degraded=bool(session.get("degraded")), data=session.get("data") or {}

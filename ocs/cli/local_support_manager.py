@@ -22,7 +22,6 @@ from ocs.cli.output import say
 from ocs.cli.parsing import given_site_options
 from ocs.cli.readable import count, duration
 from ocs.errors import ControlClientError, HostManagerError
-from ocs.scf.model import HostConfig
 
 __all__ = ["HostManager", "find_manager"]
 
@@ -60,11 +59,12 @@ def find_manager(args: argparse.Namespace, words: Sequence[str]) -> "HostManager
         OCSError: there is no site file, it has a mistake in it, or it has several HostManagers here.
     """
     host = site_config.get_config(args, site_config.HOST).host
-    names = managers_of(host) if host is not None else []
-    names = [name for name in names if args.instance_id in (None, name)]
+    names = [name for name in managers_of(host) if args.instance_id in (None, name)] if host is not None else []
+    if host is None or not names:
+        return None
     if len(names) > 1:
-        raise HostManagerError(f"host '{host.name}' has several HostManagers: give --instance-id, one of {names}")
-    return HostManager(args, words, host, names[0]) if host is not None and names else None
+        raise HostManagerError(f"{host.name} has several HostManagers: give --instance-id, one of {', '.join(names)}")
+    return HostManager(args, words, names[0])
 
 
 class HostManager:
@@ -73,15 +73,13 @@ class HostManager:
     Args:
         args: the parsed command line.
         words: the command line as it was given.
-        host: this host.
         instance_id: the HostManager's.
     """
 
-    def __init__(self, args: argparse.Namespace, words: Sequence[str], host: HostConfig, instance_id: str) -> None:
+    def __init__(self, args: argparse.Namespace, words: Sequence[str], instance_id: str) -> None:
         self.instance_id = instance_id
         self._args = args
         self._words = words
-        self._host = host
         self._site = Site(args, privs=args.privs)
         self._folder = _state_folder(args, f"{args.address_root}.{instance_id}")
 

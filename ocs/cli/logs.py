@@ -3,7 +3,7 @@
 import argparse
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from ocs import site_config
@@ -19,7 +19,7 @@ from ocs.errors import ControlClientError, OCSError, OperationError, UnknownInst
 
 __all__ = ["Source", "add_arguments", "follow", "lines_after", "run"]
 
-_LOOK_EVERY: Final = 0.5
+_LOOK_EVERY: Final = 1.0
 """Time between two looks for what is new, in s."""
 
 _MOST_LINES: Final = 400
@@ -96,7 +96,8 @@ def _show_json(instance_id: str) -> Callable[[str], None]:
 # where from
 
 Source = Callable[[int, int | None], dict[str, Any]]
-"""Gives the last so many lines, or those after a position: ``lines``, ``position``, ``log_file``."""
+"""Gives the last so many lines, or those after a position: ``lines``, ``position``, ``log_file``; ``run`` names that of
+the HostManager, each of which counts anew."""
 
 
 def _source(site: Site, instance_id: str) -> Source:
@@ -182,14 +183,12 @@ def follow(
     """
     seen: list[str] = list(first["lines"])
     yield from seen
-    position, away = first.get("position"), False
-    new = seen
+    last, new, away = first, seen, False
     while True:
         if len(new) < _MOST_LINES:  # else there are more already
             sleep(interval)
         try:
-            # After an absence the count of lines has begun anew: what is known is found by its text.
-            data = source(_MOST_LINES, None if away else position)
+            data, new = _new_lines(source, last, seen)
         except ControlClientError as error:
             if not may_pass(error):
                 raise
@@ -197,11 +196,19 @@ def follow(
                 warn(f"{error}; waiting until it is back")
             away, new = True, []
             continue
-        compared = away or position is None
-        new = lines_after(seen, data["lines"]) if compared else data["lines"]
-        away, position = False, data.get("position")
+        last, away = data, False
         yield from new
         seen = [*seen, *new][-_MOST_LINES:]
+
+
+def _new_lines(source: Source, last: Mapping[str, Any], seen: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Return the next answer and what is new in it; where lines are counted anew, known ones are told by their text."""
+    data = source(_MOST_LINES, last.get("position"))
+    if data.get("run") != last.get("run"):
+        data = source(_MOST_LINES, None)
+    elif data.get("position") is not None:
+        return data, data["lines"]
+    return data, lines_after(seen, data["lines"])
 
 
 def lines_after(seen: Sequence[str], found: Sequence[str]) -> list[str]:

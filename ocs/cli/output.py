@@ -44,7 +44,7 @@ def styled(line: Line) -> Any:
     """Return a line as rich's text."""
     from rich.text import Text  # noqa: PLC0415 - rich is slow to load and of no use in a pipe
 
-    return Text.assemble(*(tuple(span) for span in line))
+    return Text.assemble(*((span.text, span.style) for span in line))
 
 
 def say_json(value: Any) -> None:

@@ -1,4 +1,4 @@
-"""`ocs-local-support`: the router of a host, from its site file."""
+"""`ocs-local-support`: the router and the HostManager of a host, from its site file."""
 
 import json
 
@@ -7,6 +7,8 @@ import pytest
 from ocs.cli import local_support
 from ocs.router.ports import free_port
 from ocs.router.process import running_pid, stop_tree
+from tests.harness.managing import end_all, processes_of
+from tests.harness.waiting import wait_for
 
 
 @pytest.fixture
@@ -78,17 +80,98 @@ def test_a_configuration_for_another_port_is_not_started(local_site, capsys):
     assert "9999" in capsys.readouterr().err
 
 
-def test_a_host_without_a_router_of_its_own(site, capsys):
-    assert run(site, "status") == 1
+def test_a_host_without_a_router_of_its_own_uses_another(site, capsys):
+    assert run(site, "status") == 0
+    assert run(site, "start") == 1
     assert "crossbar: {config-dir" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("target", ["agent", "process"])
-def test_targets_of_later_are_refused_plainly(local_site, target, capsys):
-    assert run(local_site, "start", target) == 1
-    assert "not handled by this version" in capsys.readouterr().err
+@pytest.mark.parametrize("words", [["start", "agent"], ["stop", "process"], ["status", "agent"]])
+def test_a_host_without_a_manager(local_site, words, capsys):
+    assert run(local_site, *words) == 1
+    shown = capsys.readouterr()
+    assert "HostManager" in shown.out + shown.err
+
+
+@pytest.mark.parametrize("words", [["start"], ["stop", "agent"], ["start", "process"]])
+def test_only_what_is_a_program_runs_in_the_foreground(local_site, words):
+    with pytest.raises(SystemExit) as ended:
+        run(local_site, *words, "--foreground")
+    assert ended.value.code == 2
 
 
 def test_a_missing_site_file_is_one_line(tmp_path, capsys):
     assert local_support.main(["status", "--site-file", str(tmp_path / "none.yaml")]) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+# the HostManager
+
+
+@pytest.fixture
+def managed_site(site, monkeypatch):
+    """A host with a manager and an agent, on the run's router; both ended with the test."""
+    site.add_instance("HostManager", "hm-1")
+    site.add_instance("FakeDataAgent", "fake-1")
+    monkeypatch.setenv("OCS_STATE_DIR", str(site.state_dir))
+    monkeypatch.chdir(site.directory)
+    yield site
+    end_all(site.directory)
+
+
+def state_of(capsys, site, target):
+    capsys.readouterr()
+    code = run(site, "status", target, "--json")
+    (status,) = json.loads(capsys.readouterr().out)
+    return status["state"], code
+
+
+@pytest.mark.slow
+def test_the_manager_is_started_looked_at_and_stopped(managed_site, capsys):
+    assert state_of(capsys, managed_site, "agent") == ("stopped", 1)
+    assert run(managed_site, "start") == 0
+    assert state_of(capsys, managed_site, "agent") == ("running", 0)
+    assert state_of(capsys, managed_site, "process") == ("running", 0)
+    assert run(managed_site, "start", "agent") == 0
+    assert "running already" in capsys.readouterr().out
+    wait_for(lambda: processes_of("fake-1", managed_site.directory))
+
+    assert run(managed_site, "stop", "process") == 0
+    assert processes_of("fake-1", managed_site.directory) == []
+    assert state_of(capsys, managed_site, "process") == ("stopped", 1)
+    assert run(managed_site, "start", "process") == 0
+    assert state_of(capsys, managed_site, "process") == ("running", 0)
+
+    assert run(managed_site, "stop") == 0
+    assert processes_of("hm-1", managed_site.directory) == []
+    assert processes_of("fake-1", managed_site.directory) == []
+
+
+@pytest.mark.slow
+def test_without_a_router_a_manager_is_found_by_its_lock_and_ended_by_a_signal(managed_site, capsys):
+    assert run(managed_site, "start") == 0
+    managed_site.hub["wamp_http"] = f"http://127.0.0.1:{free_port()}/call"
+    managed_site.write()
+    assert state_of(capsys, managed_site, "agent") == ("unknown", 1)
+    assert run(managed_site, "stop", "agent") == 0
+    assert processes_of("hm-1", managed_site.directory) == []
+
+
+@pytest.mark.slow
+def test_a_manager_that_cannot_start_says_why_in_one_line(managed_site, capsys):
+    managed_site.add_instance("HostManager", "hm-1", ["--no-such-option"])
+    assert run(managed_site, "start", "agent") == 1
+    error = capsys.readouterr().err
+    assert "--no-such-option" in error
+    assert len(error.splitlines()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.interop
+def test_the_published_manager_is_looked_at_and_stopped(managed_site, run_agent, published_python, capsys):
+    run_agent("hm-1", python=published_python, timeout=40)
+    wait_for(lambda: state_of(capsys, managed_site, "process") == ("running", 0), 40)
+    assert run(managed_site, "stop", "process") == 0
+    assert run(managed_site, "start", "process") == 0
+    assert run(managed_site, "stop", "agent") == 0
+    assert state_of(capsys, managed_site, "agent") == ("stopped", 1)

@@ -1,12 +1,16 @@
 """What the task `logs` shows of an instance's output."""
 
-from typing import Any
+import time
+from typing import Any, Final
 
 from ocs.agents.host_manager.hosted import HostedRunner
 from ocs.agents.host_manager.instances import ManagedInstance
 from ocs.agents.host_manager.services import Composed, ServiceRunner
 
 __all__ = ["log_page"]
+
+_RUN: Final = time.time()
+"""When this manager began (unix s): whoever follows an output learns by it that positions are counted anew."""
 
 
 async def log_page(
@@ -35,4 +39,5 @@ async def log_page(
         "lines": found,
         "position": position or 0,
         "log_file": str(log_file or ""),
+        "run": _RUN,
     }

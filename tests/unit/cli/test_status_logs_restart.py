@@ -141,7 +141,7 @@ class Script:
         step = self.steps.pop(0)
         if isinstance(step, Exception):
             raise step
-        return {"lines": step[0], "position": step[1]}
+        return dict(zip(("lines", "position", "run"), step, strict=False))
 
 
 def followed(script, first):
@@ -159,9 +159,14 @@ def test_following_goes_on_from_the_position():
 
 
 def test_following_survives_a_manager_that_counts_anew():
-    script = Script((["c"], 3), AWAY, AWAY, (["b", "c", "d"], 3), (["e"], 4))
+    script = Script((["c"], 3), AWAY, AWAY, (["c"], 3, 2.0), (["b", "c", "d"], 3, 2.0), (["e"], 4, 2.0))
     assert followed(script, ["a", "b"]) == ["a", "b", "c", "d", "e"]
-    assert script.asked == [2, 3, None, None, 3, 4]
+    assert script.asked == [2, 3, 3, 3, None, 3, 4]
+
+
+def test_following_what_has_no_positions_finds_what_is_new_by_its_text():
+    script = Script((["a", "b"], None), (["a", "b", "c"], None))
+    assert followed(script, ["a", "b"]) == ["a", "b", "c"]
 
 
 def test_an_absence_is_told_once(capsys):
