@@ -21,11 +21,13 @@ from twisted.python.failure import Failure
 from twisted.python.logfile import LogFile
 
 from ocs.cli.up_views import Printer, View, make_view
+from ocs.errors import OCSError
 from ocs.router.process import prepare
 from ocs.up.folder import DataFolder, shown_path
 from ocs.up.manager import end_left_processes
 from ocs.up.plan import Options, SitePlan, make_plan, read_site, router_config, write_site_file
 from ocs.up.run import SiteRun
+from ocs.up.source import SourceWatch
 
 __all__ = ["run_site"]
 
@@ -85,6 +87,8 @@ class _Program:
         self._site_run = SiteRun(reactor, plan, folder, on_change=self._look, on_failure=self._fail)
         self._looking = LoopingCall(self._look)
         self._looking.clock = reactor
+        self._watching = SourceWatch(reactor, plan, folder, self._site_file_changed)
+        self._reload = f"{_program('ocsbow')} status --reload-config --site-file {shown_path(plan.site_file)}"
         self._error: BaseException | None = None
         self._stopping = False
 
@@ -104,12 +108,19 @@ class _Program:
         self._catch_signals()
         self._site_run.start()
         self._looking.start(self._view.interval)
+        self._watching.start()
         if duration is not None:
             self._reactor.callLater(duration, self._stop)
 
     def _look(self) -> None:
         rows = self._site_run.rows()
         self._view.look(rows, self._site_run.summary(rows))
+
+    def _site_file_changed(self, error: OCSError | None) -> None:
+        told = (
+            f"{error}; all goes on as it was" if error else f"the site file has changed; to follow it: {self._reload}"
+        )
+        self._view.note(told)
 
     def _fail(self, error: BaseException) -> None:
         self._error = self._error or error
@@ -131,6 +142,7 @@ class _Program:
     def _ended(self, result: Any) -> None:
         if isinstance(result, Failure):
             self._error = self._error or result.value
+        self._watching.stop()
         if self._looking.running:
             self._looking.stop()
         self._look()

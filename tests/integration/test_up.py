@@ -340,6 +340,22 @@ def test_the_operator_s_programs_work_on_its_site(up, tmp_path, router):
     assert printed.splitlines()[-1] in (running.data_dir / "logs" / "fake-1.log").read_text()
 
 
+def test_a_change_of_the_site_file_is_told_and_followed_when_asked_for(up, tmp_path, router):
+    path = write_site(tmp_path, router.port, FAKE)
+    running = up("--site-file", str(path))
+    running.until_all_up()
+    good = path.read_text()
+    path.write_text("hub: [\n")
+    running.until(lambda event: event["event"] == "note" and "site.yaml:" in event["text"])
+    path.write_text(good.replace("instance-id: fake-1", "instance-id: fake-2"))
+    told = running.until(lambda event: event["event"] == "note" and "has changed" in event["text"])
+    assert "ocsbow status --reload-config" in told["text"]
+    again = [sys.executable, "-m", "ocs.ocsbow", "status", "-r", "--site-file", running.events[0]["site_file"]]
+    subprocess.run(again, capture_output=True, timeout=60, check=False)  # 1: not all is as it should be, yet
+    running.until(lambda e: e["event"] == "summary" and [r["name"] for r in e["rows"]] == ["hm-localhost", "fake-2"])
+    running.until_all_up()
+
+
 HM = {"agent-class": "HostManager", "instance-id": "my-manager"}
 
 
