@@ -1,4 +1,4 @@
-"""Agents for tests of those who start agents: quick to start, without a router, and as naughty as they are told to be."""
+"""Agents for tests of those who start agents: quick to start, without a router, and as naughty as they are told."""
 
 import argparse
 import fcntl

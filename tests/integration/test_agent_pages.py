@@ -8,6 +8,7 @@ PAGES = [
     ("developer/writing-an-agent.md", "BarebonesAgent", "counter"),
     ("agents/fake-data.md", "FakeDataAgent", "fake-1"),
     ("agents/registry.md", "RegistryAgent", "registry"),
+    ("agents/host-manager.md", "HostManager", "hm-1"),
 ]
 
 

@@ -46,6 +46,7 @@ class Board:
     def open(self, session: Any) -> None:
         """Show on a new session."""
         self._session, self._line = session, ""
+        self._show()
 
     def close(self) -> None:
         """Show the last of it."""
