@@ -8,12 +8,14 @@ from typing import Any, Final, TypeVar
 
 from ocs import site_config
 from ocs.base import ResponseCode
+from ocs.cli import output
 from ocs.cli.hosts_model import MANAGER_CLASS, Answer, Condition, HostView, managers_of, site_view
 from ocs.clients.call_errors import REQUEST_ERROR, is_agent_away
 from ocs.clients.http_connection import DeadlineError, NotDeliveredError
 from ocs.clients.scan import AgentFound, from_registry
 from ocs.errors import ControlClientError, OCSError, RouterError, SiteConfigError
 from ocs.ocs_client import OCSClient
+from ocs.scf import last_good
 
 __all__ = ["ANSWER_TIME", "Registry", "Site", "in_parallel", "require_router"]
 
@@ -59,6 +61,7 @@ class Site:
     def __init__(self, args: argparse.Namespace, timeout: float = ANSWER_TIME, privs: str | int | None = None) -> None:
         self.timeout = timeout
         self.privs = privs
+        args = _readable(args)
         self.config, host, _ = site_config.get_config(args, site_config.CONTROL)
         if self.config.source_file is None:
             raise SiteConfigError("The hosts of a site are in its file: give --site-file, or set OCS_CONFIG_DIR")
@@ -132,6 +135,25 @@ class Site:
         views, registry = self.look()
         require_router(views, registry)
         return views
+
+
+def _readable(args: argparse.Namespace) -> argparse.Namespace:
+    """Return the arguments; while the site file has a mistake in it, with its last good copy in its place.
+
+    What runs goes on by that as well, and is to be asked and told things all the same.
+
+    Raises:
+        OCSError: there is no site file, or one that never was good.
+    """
+    try:
+        site_config.get_config(args, site_config.CONTROL)
+    except SiteConfigError as error:
+        copy = last_good.copy_of(site_config.site_file_of(args)) if last_good.is_mistake(error) else None
+        if copy is None:
+            raise
+        output.warn(f"{error} (going by the file as it was last good)")
+        return argparse.Namespace(**{**vars(args), "site": None, "site_file": copy})
+    return args
 
 
 def require_router(views: Iterable[HostView], registry: Registry) -> None:
