@@ -52,6 +52,9 @@ def _make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--foreground", action="store_true", help="start: run in this terminal, until Ctrl-C")
     parser.add_argument("--force", action="store_true", help="generate_crossbar_config: replace a file that differs")
     parser.add_argument("--port", type=int, help="generate_crossbar_config: listen here, not at the hub's port")
+    parser.add_argument(
+        "--leave-running", action="store_true", help="stop agent: what it keeps runs on, and the next one takes it over"
+    )
     parser.add_argument("--timeout", type=seconds, default=60.0, help="seconds to wait for start and stop (60)")
     parser.add_argument("--privs", metavar="LEVEL", help="a level from 1 to 3 of the password file, or a password")
     parser.add_argument("--json", action="store_true", help="status: print JSON")
@@ -70,6 +73,8 @@ def _main(words: list[str]) -> int:
         return generate(local_router(args), force=args.force, port=args.port)
     if args.foreground and (args.command != "start" or args.target not in ("crossbar", "agent")):
         fail("--foreground goes with `start crossbar` and `start agent`", code=2)
+    if args.leave_running and (args.command, args.target) != ("stop", "agent"):
+        fail("--leave-running goes with `stop agent`", code=2)
     manager = find_manager(args, words)
     if args.command == "status":
         return _show_status(args, manager)
@@ -129,7 +134,7 @@ def _starts(args: argparse.Namespace, manager: HostManager | None) -> dict[str, 
 def _stops(args: argparse.Namespace, manager: HostManager | None) -> dict[str, Callable[[], int]]:
     return {
         "crossbar": lambda: stop_crossbar(local_router(args), timeout=args.timeout),
-        "agent": lambda: _needed(manager).stop_agent(timeout=args.timeout),
+        "agent": lambda: _needed(manager).stop_agent(timeout=args.timeout, leave_running=args.leave_running),
         "process": lambda: _needed(manager).stop_process(timeout=args.timeout),
     }
 

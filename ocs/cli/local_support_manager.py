@@ -1,6 +1,7 @@
 """The HostManager of this host, for ``ocs-local-support``: agent and process started, stopped, looked at."""
 
 import argparse
+import contextlib
 import os
 import signal
 import socket
@@ -178,41 +179,57 @@ class HostManager:
     def _log_file(self) -> Path:
         return (self._folder or Path(self._args.working_dir or ".")) / f"{self.instance_id}.out"
 
-    def stop_agent(self, *, timeout: float) -> int:
+    def stop_agent(self, *, timeout: float, leave_running: bool = False) -> int:
         """Have the agent end what it keeps, and itself; where it cannot be asked, by a signal.
+
+        Args:
+            timeout: how long that may take, in s.
+            leave_running: let what it keeps run on, for the next one to take over.
 
         Raises:
             OCSError: it does not end, or would be started again.
         """
-        try:
-            found = self.running()
-        except ControlClientError as error:
-            if self.local_pid() is None:
-                raise
-            say(f"cannot ask it ({error}): ending it by a signal")
-            found = None
+        found = self._reachable()
         pid = found.pid if found is not None and found.here else self.local_pid()
         if found is None and pid is None:
             say(f"{self.instance_id} is not running")
             return 0
-        self._refuse_for_systemd(pid)
-        if found is not None:
-            self._call_task("die", timeout)
-        elif pid is not None:
-            os.kill(pid, signal.SIGTERM)
+        if leave_running:
+            self._leave_running(timeout)
+        else:
+            self._end(found, pid, timeout)
         if not until(lambda: not self._is_there(pid), timeout):
-            raise HostManagerError(
-                f"{self.instance_id} ({f'pid {pid}' if pid else 'elsewhere'}) has not ended within {timeout:g} s"
-            )
-        say(f"{self.instance_id} has ended, and with it what it kept")
+            which = f"pid {pid}" if pid else "elsewhere"
+            raise HostManagerError(f"{self.instance_id} ({which}) has not ended within {timeout:g} s")
+        say(f"{self.instance_id} has ended, and {'what it kept runs on' if leave_running else 'with it what it kept'}")
         return 0
 
-    def _refuse_for_systemd(self, pid: int | None) -> None:
+    def _reachable(self) -> Running | None:
+        """Return the agent as it answers; None also where there is no router, but a process here."""
+        try:
+            return self.running()
+        except ControlClientError as error:
+            if self.local_pid() is None:
+                raise
+            say(f"it cannot be asked: {error}")
+            return None
+
+    def _end(self, found: Running | None, pid: int | None, timeout: float) -> None:
         unit = systemd_unit(pid) if pid else None
         if unit:
             raise HostManagerError(
                 f"{self.instance_id} is kept by systemd, which would start it again: `systemctl stop {unit}`"
             )
+        if found is not None:
+            self._die(timeout)
+        elif pid is not None:
+            os.kill(pid, signal.SIGTERM)
+
+    def _leave_running(self, timeout: float) -> None:
+        die = self._site.client(self.instance_id).die
+        if not any(entry.get("name") == "leave_running" for entry in die.params or ()):
+            raise HostManagerError(f"{self.instance_id} is of a version that cannot leave its agents running")
+        self._die(timeout, leave_running=True)
 
     def _is_there(self, pid: int | None) -> bool:
         if pid is not None and process_runs(pid):
@@ -293,17 +310,14 @@ class HostManager:
         if reply.status != ResponseCode.OK:
             raise HostManagerError(f"{self.instance_id} refuses to {action} its manager process: {reply.msg}")
 
-    def _call_task(self, name: str, timeout: float) -> None:
-        """Start a task whose end may be that of the agent itself."""
-        client = self._site.client(self.instance_id)
-        operation: Any = getattr(client, name)
-        reply = operation.start()
+    def _die(self, timeout: float, **params: Any) -> None:
+        """Start the agent's task ``die``, whose end may be that of the agent itself."""
+        die = self._site.client(self.instance_id).die
+        reply = die.start(**params)
         if reply.status != ResponseCode.OK:
-            raise HostManagerError(f"{self.instance_id} refuses to {name}: {reply.msg}")
-        try:
-            operation.wait(timeout=timeout)
-        except ControlClientError:
-            return  # it has gone before it could answer
+            raise HostManagerError(f"{self.instance_id} refuses to end: {reply.msg}")
+        with contextlib.suppress(ControlClientError):  # it may go before it can answer
+            die.wait(timeout=timeout)
 
 
 def _state_folder(args: argparse.Namespace, address: str) -> Path | None:

@@ -100,6 +100,12 @@ def test_only_what_is_a_program_runs_in_the_foreground(local_site, words):
     assert ended.value.code == 2
 
 
+def test_only_an_agent_can_leave_others_running(local_site):
+    with pytest.raises(SystemExit) as ended:
+        run(local_site, "stop", "--leave-running")
+    assert ended.value.code == 2
+
+
 def test_a_missing_site_file_is_one_line(tmp_path, capsys):
     assert local_support.main(["status", "--site-file", str(tmp_path / "none.yaml")]) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1
@@ -158,6 +164,20 @@ def test_without_a_router_a_manager_is_found_by_its_lock_and_ended_by_a_signal(m
 
 
 @pytest.mark.slow
+def test_agents_run_on_until_the_next_manager_takes_them_over(managed_site, capsys):
+    """As for an upgrade of the HostManager."""
+    assert run(managed_site, "start") == 0
+    (agent,) = wait_for(lambda: processes_of("fake-1", managed_site.directory))
+    assert run(managed_site, "stop", "agent", "--leave-running") == 0
+    assert processes_of("hm-1", managed_site.directory) == []
+    assert processes_of("fake-1", managed_site.directory) == [agent]
+    assert run(managed_site, "start") == 0
+    assert processes_of("fake-1", managed_site.directory) == [agent]
+    assert run(managed_site, "stop") == 0
+    assert processes_of("fake-1", managed_site.directory) == []
+
+
+@pytest.mark.slow
 def test_a_manager_that_cannot_start_says_why_in_one_line(managed_site, capsys):
     managed_site.add_instance("HostManager", "hm-1", ["--no-such-option"])
     assert run(managed_site, "start", "agent") == 1
@@ -173,5 +193,7 @@ def test_the_published_manager_is_looked_at_and_stopped(managed_site, run_agent,
     wait_for(lambda: state_of(capsys, managed_site, "process") == ("running", 0), 40)
     assert run(managed_site, "stop", "process") == 0
     assert run(managed_site, "start", "process") == 0
+    assert run(managed_site, "stop", "agent", "--leave-running") == 1
+    assert "cannot leave its agents running" in capsys.readouterr().err
     assert run(managed_site, "stop", "agent") == 0
     assert state_of(capsys, managed_site, "agent") == ("stopped", 1)
