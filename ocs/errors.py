@@ -9,8 +9,10 @@ __all__ = [
     "AccessError",
     "AgentClassError",
     "BlockMismatchError",
+    "ComposeFileError",
     "CrossbarNotFoundError",
     "DataFolderError",
+    "DockerError",
     "FeedError",
     "FeedKeyError",
     "FeedTypeError",
@@ -80,6 +82,14 @@ class DataFolderError(OCSError):
 
 class SupervisorInUseError(OCSError):
     """Another process looks after the children of this folder."""
+
+
+class DockerError(OCSError):
+    """Docker or Compose is missing, does not answer, or refuses something; the text is theirs where they have one."""
+
+
+class ComposeFileError(DockerError):
+    """A compose file is missing, cannot be read, or has a mistake; the text has file and line."""
 
 
 class HostManagerError(OCSError):
