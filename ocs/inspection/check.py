@@ -86,7 +86,7 @@ def check_file(path: str, *, site_host: str | None = None, working_dir: str | No
     found = survey(meaning)
     found.site.source_file = file
     report.site, report.host = found.site, _host_meant(found.site, site_host)
-    problems = [*_everywhere(document, found), *_here(found, report.host, site_host, Path(working_dir or Path.cwd()))]
+    problems = [*_everywhere(document, found), *_here(found, report.host, site_host, working_dir)]
     report.refused = bool(found.mistakes or document.duplicates)
     report.problems += [_as_found(message, file) for message in document.duplicates]
     report.problems += [_placed(problem, document) for problem in problems]
@@ -114,7 +114,7 @@ def _told(keys: Iterable[str | int], problem: str) -> str:
     return f"entry {int(names[-1]) + 1} of {names[-2]}: {problem}"
 
 
-def _here(found: Survey, host: HostConfig | None, wanted: str | None, base: Path) -> Iterator[Problem]:
+def _here(found: Survey, host: HostConfig | None, wanted: str | None, folder: str | None) -> Iterator[Problem]:
     """Look at what only this machine can tell."""
     complaints: list[str] = []
     known = installed_classes(complaints.append)
@@ -131,9 +131,10 @@ def _here(found: Survey, host: HostConfig | None, wanted: str | None, base: Path
         return
     ours = [one for one in found.instances if one.host is host and one.instance.manage.startswith("host")]
     yield from check_arguments(ours, known)
+    base = Path(folder or Path.cwd())
     yield from _check_folders(found, host, base)
     yield from _check_router_program(host)
-    yield from check_compose(found, host, base)
+    yield from check_compose(found, host, base, None if folder else Path(found.site.source_file or "").parent)
 
 
 def _check_router_program(host: HostConfig) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ import yaml
 
 from ocs.errors import SiteConfigError
 from ocs.inspection.managers import docker_options, managers_of
-from ocs.inspection.problems import Level, Problem, error, warning
+from ocs.inspection.problems import Level, Problem, error, note, warning
 from ocs.scf.model import HostConfig, InstanceConfig
 from ocs.scf.reading import Document, read_text
 from ocs.scf.survey import Described, Survey, nearest
@@ -82,40 +82,39 @@ def _child(node: yaml.Node | None, name: str) -> yaml.Node | None:
     return next((value for key, value in pairs if key.value == name), None)
 
 
-def check_compose(found: Survey, host: HostConfig, base: Path) -> Iterator[Problem]:
+def check_compose(found: Survey, host: HostConfig, base: Path, beside: Path | None = None) -> Iterator[Problem]:
     """Compare the docker instances of a host with the services that its HostManager is told of.
 
     Args:
         found: the site.
         host: a host whose files are on this machine.
         base: what relative paths are meant from, unless the HostManager is told its own ``--working-dir``.
+        beside: where else they may be meant from, as nobody has said; systemd starts a HostManager in the site file's
+            folder.
     """
     managers = managers_of(found, host)
     options = docker_options(managers[0].instance) if len(managers) == 1 else None
     if options is None or not options.files:
         return
-    folder = base / (options.working_dir or "")
+    keys = (*managers[0].keys, "arguments")
+    folders = [base / options.working_dir] if options.working_dir else [base, *([beside] if beside else [])]
     services: dict[str, Service] = {}
     complete = True
     for name in options.files:
+        path = next((folder / name for folder in folders if (folder / name).exists()), folders[0] / name)
+        if path.parent != (folders[0] / name).parent:
+            yield note(f"{name} is not in {folders[0]}: a HostManager that runs in {path.parent} finds it there", keys)
         try:
-            known = services_of(folder / name)
+            known = services_of(path)
         except SiteConfigError as problem:
             complete = False
-            yield error(_missing(problem, folder / name, found, name), (*managers[0].keys, "arguments"))
+            yield error(str(problem), keys)
             continue
         yield from _given_twice(services, known)
         services |= {service.name: service for service in known}
     if complete:
         described = [one for one in found.instances if one.host is host]
         yield from _compare(described, services, options.prefix)
-
-
-def _missing(problem: SiteConfigError, path: Path, found: Survey, name: str) -> str:
-    beside = Path(found.site.source_file or "").parent / name
-    if path.exists() or not found.site.source_file or not beside.is_file():
-        return str(problem)
-    return f"{problem}, but {beside} is: give its whole path, or start the HostManager with --working-dir"
 
 
 def _given_twice(services: Mapping[str, Service], more: Sequence[Service]) -> Iterator[Problem]:

@@ -56,12 +56,16 @@ def test_a_compose_file_that_is_not_there(found):
     assert line == "site.yaml:5: error: the compose file compose.yaml is not there"
 
 
-def test_a_compose_file_beside_the_site_file_and_not_where_the_manager_looks(tmp_path):
+def test_a_compose_file_beside_the_site_file_is_what_systemd_would_take(tmp_path, monkeypatch):
     (tmp_path / "compose.yaml").write_text(COMPOSE)
     (tmp_path / "site.yaml").write_text(SITE.replace("MORE", "--quiet"))
     (tmp_path / "other").mkdir()
-    [problem] = check_file(str(tmp_path / "site.yaml"), working_dir=str(tmp_path / "other")).problems
-    assert f"but {tmp_path}/compose.yaml is: give its whole path" in problem.message
+    monkeypatch.chdir(tmp_path / "other")
+    [found] = check_file(str(tmp_path / "site.yaml")).problems
+    assert found.level == "note"
+    assert f"a HostManager that runs in {tmp_path} finds it there" in found.message
+    [found] = check_file(str(tmp_path / "site.yaml"), working_dir=str(tmp_path / "other")).problems
+    assert found.level == "error"
 
 
 def test_the_managers_own_working_dir_counts(tmp_path):
