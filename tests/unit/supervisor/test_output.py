@@ -1,12 +1,16 @@
 """The last lines of a child, and its log files."""
 
+import threading
 from itertools import pairwise
 
 import pytest
+import pytest_twisted
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet import reactor
+from twisted.internet.defer import DeferredSemaphore
 
-from ocs.supervisor.output import LogFile, Tail
+from ocs.supervisor.output import ChildOutput, LogFile, Tail
 
 
 @given(st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=20), st.integers(1, 5))
@@ -75,3 +79,101 @@ def test_only_so_many_old_log_files_are_kept(tmp_path):
 def test_a_log_folder_that_is_gone_is_told(tmp_path):
     with pytest.raises(FileNotFoundError):
         LogFile(tmp_path / "gone" / "a.log").append(b"x")
+
+
+@given(st.lists(st.integers(0, 9), max_size=12), st.integers(1, 6))
+def test_following_shows_every_line_once_as_long_as_it_keeps_up(bursts, kept):
+    tail, output = Tail(lines=kept), ChildOutput(None, None)
+    output.tail = tail
+    _none, position = output.read_since(None, 10)
+    shown, printed = [], 0
+    for burst in bursts:
+        for _ in range(burst):
+            tail.feed(f"{printed}\n".encode())
+            printed += 1
+        lines, position = output.read_since(position, 10)
+        missed = [line for line in lines if "too fast" in line]
+        assert missed == (
+            [f"  --- {burst - kept} lines came too fast to be shown; the log file has them"] * (burst > kept)
+        )
+        shown += lines[len(missed) :]
+        assert shown[-min(burst, kept) :] == [str(n) for n in range(printed - min(burst, kept), printed)] or not burst
+    assert position == printed
+
+
+def test_following_goes_on_in_pieces():
+    output = ChildOutput(None, None)
+    output.tail.feed(b"".join(b"%d\n" % n for n in range(10)))
+    first, position = output.read_since(4, limit=3)
+    rest, end = output.read_since(position, limit=100)
+    assert (first, rest, end) == (["4", "5", "6"], ["7", "8", "9"], 10)
+
+
+def test_a_position_of_an_earlier_supervisor_gives_all_there_is():
+    output = ChildOutput(None, None)
+    output.tail.feed(b"a\nb\n")
+    assert output.read_since(5000, limit=100)[0][-2:] == ["a", "b"]
+
+
+def test_without_a_position_the_last_lines_are_given():
+    output = ChildOutput(None, None)
+    output.tail.feed(b"".join(b"%d\n" % n for n in range(10)))
+    assert output.read_since(limit=3) == (["7", "8", "9"], 10)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_disk_refused_is_counted_and_told_where_it_is_missing(tmp_path):
+    output = ChildOutput(reactor, LogFile(tmp_path / "gone" / "a.log"))
+    output.write(b"lost\n")
+    await output.drained()
+    assert output.lost_bytes == 5
+    assert "No such file" in output.trouble
+    (tmp_path / "gone").mkdir()
+    output.write(b"kept\n")
+    await output.drained()
+    assert output.trouble == ""
+    text = (tmp_path / "gone" / "a.log").read_text()
+    assert text.startswith("\n  --- 5 bytes are missing here: [Errno 2] No such file")
+    assert text.endswith("\nkept\n")
+
+
+@pytest_twisted.ensureDeferred
+async def test_disks_that_hang_take_only_so_many_threads(tmp_path):
+    writers, go_on, writing = DeferredSemaphore(2), threading.Event(), threading.Semaphore(0)
+
+    class Hanging(LogFile):
+        def append(self, data):
+            writing.release()
+            assert go_on.wait(30)
+            super().append(data)
+
+    outputs = [ChildOutput(reactor, Hanging(tmp_path / f"{n}.log"), writers=writers) for n in range(10)]
+    for output in outputs:
+        output.write(b"line\n")
+    assert writing.acquire(timeout=10)
+    assert writing.acquire(timeout=10)
+    assert not writing.acquire(timeout=0.05)
+    go_on.set()
+    for output in outputs:
+        await output.drained()
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["line\n"] * 10
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_end_of_a_log_file_is_recalled_in_whole_lines(tmp_path):
+    path = tmp_path / "a.log"
+    path.write_text("".join(f"line {n:05}\n" for n in range(20000)))
+    output = ChildOutput(reactor, LogFile(path))
+    await output.recall()
+    assert output.tail.lines() == [f"line {n:05}" for n in range(19600, 20000)]
+    nothing = ChildOutput(reactor, LogFile(tmp_path / "none.log"))
+    await nothing.recall()
+    assert nothing.tail.lines() == []
+
+
+def test_a_note_stands_on_a_line_of_its_own_and_ends_one_that_was_begun():
+    output = ChildOutput(None, None)
+    output.tail.feed(b"begun")
+    output.note("a note")
+    output.tail.feed(b"next\n")
+    assert output.tail.lines() == ["begun", "next"]

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ocs.supervisor.states import ChildState, Event, Exit, Phase, Policy, SendSignal, Start, Target, step
+from ocs.supervisor.states import ChildState, Event, Exit, Phase, Policy, SendSignal, Start, Target, adopted, step
 
 POLICY = Policy()
 INT, TERM, KILL = (action for action, _ in POLICY.stop_signals)
@@ -78,11 +78,56 @@ def test_a_stable_minute_forgives_earlier_failures():
     assert list(actions) == [Start()]
 
 
+NO_RESTARTS = Policy(restarts=False)
+
+
+@pytest.mark.parametrize(
+    ("before", "event", "phase", "target", "actions"),
+    [
+        (UP, Exit(code=1), Phase.DOWN, Target.DOWN, []),
+        (UP, Exit(code=0), Phase.DOWN, Target.DOWN, []),
+        (UP, Exit(unknown=True), Phase.DOWN, Target.DOWN, []),
+        (UP, Exit(error="no such file"), Phase.DOWN, Target.DOWN, []),
+        (STOPPING, Exit(signum=2), Phase.DOWN, Target.DOWN, []),
+        (replace(STOPPING, target=Target.UP), Exit(signum=2), Phase.UP, Target.UP, [Start()]),
+    ],
+)
+def test_without_restarts_only_what_was_asked_for_is_started(before, event, phase, target, actions):
+    after, done = step(before, event, before.since + 999.0, NO_RESTARTS)
+    assert (after.phase, after.target, after.due, list(done)) == (phase, target, None, actions)
+
+
+def test_the_time_that_a_child_ran_under_an_earlier_supervisor_counts():
+    after, actions = step(adopted(100.0, age=61.0), Exit(unknown=True), 101.0, POLICY)
+    assert (after.failures, list(actions)) == (0, [Start()])
+
+
+@pytest.mark.parametrize(
+    ("end", "words"),
+    [
+        (Exit(code=3), "exit code 3"),
+        (Exit(signum=9), "killed by SIGKILL"),
+        (Exit(signum=40), "killed by signal 40"),
+        (Exit(error="no such file"), "could not be started: no such file"),
+        (Exit(unknown=True), "ended, nobody knows how"),
+    ],
+)
+def test_an_end_in_words(end, words):
+    assert str(end) == words
+
+
 class World(RuleBasedStateMachine):
-    """A child and an operating system that obeys it, with any events in any order."""
+    """A child and an operating system that obeys it, with any events in any order, under any policy, adopted or not."""
+
+    @initialize(policy=st.sampled_from([POLICY, NO_RESTARTS]), age=st.none() | st.floats(0.0, 1000.0))
+    def begin(self, policy, age):
+        self.policy = policy
+        if age is not None:
+            self.state, self.running = adopted(self.now, age), True
 
     def __init__(self):
         super().__init__()
+        self.policy = POLICY
         self.state = ChildState()
         self.now = 0.0
         self.running = False
@@ -90,7 +135,7 @@ class World(RuleBasedStateMachine):
 
     def tell(self, event):
         before = self.state
-        self.state, actions = step(before, event, self.now, POLICY)
+        self.state, actions = step(before, event, self.now, self.policy)
         for action in actions:
             if isinstance(action, Start):
                 assert not self.running, "a second copy was started"
@@ -109,7 +154,7 @@ class World(RuleBasedStateMachine):
         self.tell(Event.TICK)
 
     @precondition(lambda self: self.running)
-    @rule(end=st.sampled_from([Exit(code=0), Exit(code=1), Exit(signum=9), Exit(error="no")]))
+    @rule(end=st.sampled_from([Exit(code=0), Exit(code=1), Exit(signum=9), Exit(error="no"), Exit(unknown=True)]))
     def ends(self, end):
         self.running = False
         self.tell(end)
@@ -123,12 +168,12 @@ class World(RuleBasedStateMachine):
                 break
             assert state.due is not None, f"no way out of {state}"
             now = max(now, state.due)
-            state, actions = step(state, Event.TICK, now, POLICY)
+            state, actions = step(state, Event.TICK, now, self.policy)
             if any(isinstance(action, Start) for action in actions):
                 running = True
             if any(getattr(action, "signum", None) == signal.SIGKILL for action in actions):
                 assert running
-                state, actions = step(state, Exit(signum=9), now, POLICY)
+                state, actions = step(state, Exit(signum=9), now, self.policy)
                 running = Start() in actions
         assert state.settled
         assert running == (state.target is Target.UP)

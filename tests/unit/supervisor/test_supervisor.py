@@ -23,7 +23,7 @@ COUNTER = """
     while True:
         n += 1
         print("line", n)
-        time.sleep(0.02)
+        time.sleep(0.005)
 """
 
 
@@ -68,7 +68,7 @@ async def test_what_has_been_let_go_of_runs_on_and_is_taken_over(make_watcher, l
     assert (heir.pid, heir.adopted, heir.state.phase, heir.state.target) == (pid, True, Phase.UP, Target.UP)
     assert abs(heir.started - started) < 1.0
     assert second.supervisor.leftovers() == {}
-    await second.until(lambda: int(heir.output.tail.last_line().rpartition(" ")[2] or 0) > 20)
+    await second.prints(heir, "line 100")
     log = (second.path / "child.log").read_text()
     numbers = [int(line.split()[1]) for line in log.splitlines() if line.startswith("line")]
     assert numbers == list(range(1, len(numbers) + 1))
@@ -222,7 +222,7 @@ async def test_a_pipe_that_was_removed_is_found_by_the_one_who_holds_it(make_wat
     second = make_watcher()
     heir = second.supervisor.add(child.command)
     assert second.supervisor.adopt("child")
-    await second.until(lambda: int(heir.output.tail.last_line().rpartition(" ")[2] or 0) > 20)
+    await second.prints(heir, "line 100")
 
 
 @pytest_twisted.ensureDeferred
