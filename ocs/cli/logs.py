@@ -206,6 +206,8 @@ def _new_lines(source: Source, last: Mapping[str, Any], seen: Sequence[str]) -> 
     data = source(_MOST_LINES, last.get("position"))
     if data.get("run") != last.get("run"):
         data = source(_MOST_LINES, None)
+        if not data["lines"]:  # a new HostManager may not have read yet what an earlier one has kept
+            data["run"] = last.get("run")
     elif data.get("position") is not None:
         return data, data["lines"]
     return data, lines_after(seen, data["lines"])

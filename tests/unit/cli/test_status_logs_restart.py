@@ -164,6 +164,11 @@ def test_following_survives_a_manager_that_counts_anew():
     assert script.asked == [2, 3, 3, 3, None, 3, 4]
 
 
+def test_following_waits_until_a_new_manager_knows_what_was_printed():
+    script = Script(([], 0, 2.0), ([], 0, 2.0), ([], 0, 2.0), (["a", "b", "c"], 3, 2.0), (["d"], 4, 2.0))
+    assert followed(script, ["a", "b"]) == ["a", "b", "c", "d"]
+
+
 def test_following_what_has_no_positions_finds_what_is_new_by_its_text():
     script = Script((["a", "b"], None), (["a", "b", "c"], None))
     assert followed(script, ["a", "b"]) == ["a", "b", "c"]
