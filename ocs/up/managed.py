@@ -55,6 +55,11 @@ class ManagerReport:
     """What is wrong with what it reads and with what it works by, in a line."""
 
     @property
+    def gist(self) -> list[tuple[str, str, int | None]]:
+        """What people want to see at once when it has changed."""
+        return [(child.name, child.next_action, child.pid) for child in self.children]
+
+    @property
     def settled(self) -> bool:
         """Whether all are what they are to be."""
         return all(child.next_action in (child.target, "?") for child in self.children if child.target != "passive")

@@ -1,5 +1,6 @@
 """How each part of a running site does: a record each, made of what is supervised, told by the manager, and heard."""
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -139,8 +140,6 @@ class Known:
 
     own: Sequence[Child]
     """What `ocs up` itself keeps: the router, if it is ours, and the manager."""
-    manager: str
-    """The manager's instance-id."""
     children: Sequence[ManagedChild]
     """What the manager keeps, as it said last."""
     told_at: float
@@ -195,7 +194,7 @@ def _state_of_own(child: Child, view: AgentView | None, known: Known) -> tuple[s
         case Phase.UP if child.name == ROUTER:
             return ("up", Health.GOOD) if child.ready else ("starting", Health.CHANGING)
         case Phase.UP:
-            return _state_of_running(view, known, began=child.state.since)
+            return _state_of_running(view, known, began=None if child.ready else child.state.since)
 
 
 def _trouble_of_own(child: Child) -> str:
@@ -259,13 +258,17 @@ def state_of(child: ManagedChild, view: AgentView | None, known: Known) -> tuple
     """
     if child.next_action != "up":
         return _NOT_UP.get(child.next_action, ("unknown", Health.BAD))
-    began = None if child.ready or child.uptime is None else known.told_at - child.uptime
-    return _state_of_running(view, known, began=began)
+    # Of a container it is not told when it began: any heartbeat counts.
+    age = math.inf if child.uptime is None else child.uptime
+    return _state_of_running(view, known, began=None if child.ready else known.told_at - age)
 
 
 def _state_of_running(view: AgentView | None, known: Known, *, began: float | None) -> tuple[str, str]:
+    """Return how a process does that began then; None: it has been heard since, if perhaps not by us."""
     age = view.heartbeat_age if view else None
-    if view is None or age is None or (began is not None and known.now - age < began):
+    if view is None or age is None:
+        return ("starting", Health.CHANGING) if began is not None else ("up", Health.GOOD)
+    if began is not None and known.now - age < began:
         return "starting", Health.CHANGING
     if view.expired:
         return ("silent", Health.BAD) if known.linked else ("no router", Health.CHANGING)

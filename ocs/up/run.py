@@ -105,7 +105,6 @@ class SiteRun:
         return rows_of(
             Known(
                 own=tuple(self.supervisor.children.values()),
-                manager=self.plan.manager,
                 children=self._report.children,
                 told_at=self._report.time,
                 heard=self._observer.monitor.agents(now),
@@ -179,9 +178,12 @@ class SiteRun:
 
     def _told(self, report: ManagerReport) -> None:
         """Take what the manager has told."""
+        news = report.gist != self._report.gist
         self._report = report
         manager = self.supervisor.children[self.plan.manager]
         manager.ready = manager.state.phase is Phase.UP
+        if news:
+            self._on_change()
 
     def _changed(self, child: Child) -> None:
         pids = {name: each.pid for name, each in self.supervisor.children.items() if each.pid is not None}

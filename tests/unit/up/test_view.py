@@ -42,7 +42,7 @@ def child(state, name="fake-1", said=b""):
 
 
 def known(*, own=(), children=(), heard=(VIEW,), now=110.0, **more):
-    return Known(own=own, manager="hm", children=children, told_at=110.0, heard=heard, now=now, **more)
+    return Known(own=own, children=children, told_at=110.0, heard=heard, now=now, **more)
 
 
 def row(child=MANAGED, view=VIEW, **more):
@@ -56,7 +56,10 @@ SILENT = replace(VIEW, expired=True, heartbeat_age=6.0)
     ("child", "view", "word", "health"),
     [
         (MANAGED, VIEW, "up", Health.GOOD),
-        (MANAGED, None, "starting", Health.CHANGING),
+        (replace(MANAGED, ready=False, uptime=None), VIEW, "up", Health.GOOD),
+        (replace(MANAGED, ready=False, uptime=None), None, "starting", Health.CHANGING),
+        (MANAGED, None, "up", Health.GOOD),
+        (replace(MANAGED, ready=False), None, "starting", Health.CHANGING),
         (replace(MANAGED, ready=False), VIEW, "up", Health.GOOD),
         (replace(MANAGED, ready=False, uptime=0.2), VIEW, "starting", Health.CHANGING),
         (MANAGED, SILENT, "silent", Health.BAD),
