@@ -96,7 +96,7 @@ class HostManager:
 
     @ocs_agent.param("requests", default=[], cast=checked_requests, help="[(instance_id or 'all', 'up' or 'down')]")
     @ocs_agent.param("reload_config", default=False, type=bool, help="read the site config file first")
-    def update(self, session: ocs_agent.OpSession, params: Params) -> "Deferred[Result] | Result":
+    def update(self, session: ocs_agent.OpSession, params: Params) -> "Deferred[Result]":
         """update(requests=[], reload_config=False)
 
         **Task** - Set what instances are to be, and have the site config file read again.
@@ -113,15 +113,15 @@ class HostManager:
                 client.update(requests=[("all", "up"), ("thermo1", "down")])
         """
         given = params or {}
-        if not self.keeper.running:
-            return _NOT_RUNNING
         return ensureDeferred(self._update(given.get("requests") or [], reload_config=bool(given.get("reload_config"))))
 
     async def _update(self, requests: list[tuple[str, str]], *, reload_config: bool) -> Result:
+        if not await self.keeper.when_begun():
+            return _NOT_RUNNING
         return _result(await self.keeper.request(requests, reload_config=reload_config), "Update requested.")
 
     @ocs_agent.param("instances", default=[], cast=checked_ids, help="instance-ids, or 'all'")
-    def restart(self, session: ocs_agent.OpSession, params: Params) -> Result:
+    def restart(self, session: ocs_agent.OpSession, params: Params) -> "Deferred[Result]":
         """restart(instances=[])
 
         **Task** - End instances and start them again.
@@ -129,9 +129,12 @@ class HostManager:
         Parameters:
             instances (list): Instance-ids; ``all`` means all that are to be up.
         """
-        if not self.keeper.running:
+        return ensureDeferred(self._restart((params or {}).get("instances") or []))
+
+    async def _restart(self, instances: list[str]) -> Result:
+        if not await self.keeper.when_begun():
             return _NOT_RUNNING
-        return _result(self.keeper.restart((params or {}).get("instances") or []), "Restart requested.")
+        return _result(self.keeper.restart(instances), "Restart requested.")
 
     @ocs_agent.param("instance_id", type=str)
     @ocs_agent.param("lines", default=50, type=int, check=lambda lines: 0 < lines <= _MOST_LINES)

@@ -43,6 +43,11 @@ class Board:
         self._session: Any = None
         self._alarm = Alarm(reactor, self._show)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a session to show on."""
+        return self._session is not None
+
     def open(self, session: Any) -> None:
         """Show on a new session."""
         self._session, self._line = session, ""

@@ -58,10 +58,15 @@ class HostedRunner:
         self._supervisor.tell(self.child.name, Event.WISH_DOWN)
 
     @property
+    def busy(self) -> bool:
+        """Whether it is being started, and there is no process yet."""
+        return self._preparing or (self.child.state.alive and self.child.pid is None)
+
+    @property
     def status(self) -> Status:
         """Whether it runs, and the exit code of its last end."""
-        if self._preparing or self.child.state.alive:
-            return True, None
+        if self.child.pid is not None or self.busy:
+            return self.child.pid is not None, None
         return False, exit_code(self.child.state.last_exit)
 
     async def _start(self, number: int) -> None:

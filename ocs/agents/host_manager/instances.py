@@ -59,6 +59,8 @@ class ManagedInstance:
     """It is started when what has a lower level is ready."""
     restart: str = "always"
     """After which ends it is started again: "always", "on-failure" (not after exit code 0), "manual" (after none)."""
+    changed: bool = False
+    """Whether the site config file has described it otherwise since it was started."""
     held: str = ""
     """Why it must not be launched yet; empty: it may."""
     bounce: bool = False

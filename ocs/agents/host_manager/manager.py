@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 
 from ocs import __version__
 from ocs.agents.host_manager.alarm import Alarm
 from ocs.agents.host_manager.board import Board
+from ocs.agents.host_manager.children import Children
 from ocs.agents.host_manager.commands import AgentCommands
-from ocs.agents.host_manager.hosted import HostedRunner
 from ocs.agents.host_manager.instances import HOSTED, ManagedInstance, steady_time
 from ocs.agents.host_manager.levels import holds
 from ocs.agents.host_manager.memory import Targets, load_targets
@@ -27,16 +26,15 @@ from ocs.agents.host_manager.roster import Roster
 from ocs.agents.host_manager.runner import NO_RUNNER, Runner
 from ocs.agents.host_manager.services import Composed, follow_services, new_tags
 from ocs.agents.host_manager.usage import UsageWatch
-from ocs.errors import OCSError, SupervisorInUseError
+from ocs.errors import OCSError
 from ocs.scf.changes import changes
-from ocs.supervisor import Child, Command, Launcher, Phase, Policy, Supervisor
+from ocs.supervisor import Child, Phase
+from ocs.supervisor.forking import Template
 
 __all__ = ["Manager", "Plan"]
 
 TICK = 1.0
 """How often all is looked at though nothing has happened, in seconds."""
-TRY_AGAIN = 1.0
-"""How often it is tried to use a folder that another manager has, in seconds."""
 _LAST_LINES = 5
 _SITE_FILE = "[SCF]"
 
@@ -64,7 +62,7 @@ class Manager:
         reader: reads the site config file.
         commands: makes the commands of the children.
         make_compose: makes what looks after the docker services, given what to call on a change; None: there are none.
-        launcher: starts children faster than plainly; None: plainly.
+        make_template: makes what forks the children; None: each is started as a program of its own.
         on_status: called with a line that says how all do, whenever that changes.
     """
 
@@ -77,20 +75,26 @@ class Manager:
         commands: AgentCommands,
         *,
         make_compose: Callable[[Callable[[], None]], Composed] | None = None,
-        launcher: Launcher | None = None,
+        make_template: Callable[[], Template] | None = None,
         on_status: Callable[[str], None] = lambda _line: None,
     ) -> None:
         self.plan = plan
         self.leave_running = plan.leave_running
         self.roster = Roster(self._make_runner, plan.service_prefix)
         self.board = Board(reactor, agent.log, self._data, lambda: status_line(self.roster.values()), on_status)
-        self.supervisor: Supervisor | None = None
+        self.children = Children(
+            reactor,
+            plan.state,
+            reader,
+            commands,
+            log=agent.log,
+            on_change=self._child_changed,
+            make_template=make_template,
+        )
         self._agent = agent
         self._log = agent.log
         self._reactor = reactor
         self._reader = reader
-        self._commands = commands
-        self._launcher = launcher
         self._readiness = Readiness(agent, plan.address_root, self._heard)
         self._targets = Targets(reactor, plan.state / "targets.json" if plan.state else None, self._log)
         self._usage = UsageWatch(reactor, plan.state or Path("/"), self._log)
@@ -101,6 +105,7 @@ class Manager:
         self._stopping = False
         self._gone: Deferred[None] = Deferred()
         self._started = 0.0
+        self._waiters: list[Deferred[bool]] = []
 
     @property
     def running(self) -> bool:
@@ -124,18 +129,39 @@ class Manager:
         self.board.open(session)
         try:
             await self._begin(requests, reload_config=reload_config)
-            self._keeping = True
-            if self._stopping:
-                self.stop()
-            self.wake()
+            self._keep()
             await self._gone
             self._keeping = False
             await self._finish()
         finally:
             self._keeping = False
+            self._tell_waiters()
             self._alarm.stop()
+            # Where all went well it is closed already; else what runs is left for the next run to take over.
+            await self.children.close(leave_running=True)
+            self.roster.clear()
             self.board.close()
         return "All that was managed is left running." if self.leave_running else "All that was managed is down."
+
+    def _keep(self) -> None:
+        self._keeping = True
+        if self._stopping:
+            self.stop()
+        self._tell_waiters()
+        self.wake()
+
+    def when_begun(self) -> "Deferred[bool]":
+        """Return a Deferred that fires when a run that is beginning has begun, with whether there is one to ask."""
+        answer: Deferred[bool] = Deferred()
+        self._waiters.append(answer)
+        if self._keeping or not self.board.is_open:
+            self._tell_waiters()
+        return answer
+
+    def _tell_waiters(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter.callback(self.running)
 
     def stop(self) -> None:
         """End: bring all instances down, or let go of them where they are to be left running."""
@@ -154,69 +180,36 @@ class Manager:
 
     def hurry(self) -> None:
         """Waste no more time on those that are stopping: send each the next, harder signal."""
-        if self.supervisor:
-            self.supervisor.hurry()
+        self.children.hurry()
 
     async def _begin(self, requests: Sequence[Request], *, reload_config: bool) -> None:
+        self.children.warm_up()
         remembered = await self._in_thread(load_targets, self._targets.path)
         earlier = await self._in_thread(self._reader.read_last_good)
-        self.supervisor = await self._open_supervisor()
+        await self.children.open(lambda: not self._stopping, self._note_folder)
         if self.compose:
             self.compose.start()
         if reload_config or self._reading is None:
             await self.read_site()
         self._take(self._reading or earlier)
-        if self.supervisor:
-            self._adopt_leftovers(self.supervisor)
+        self._adopt_leftovers()
         if earlier and self._reading:
             self.roster.require_restarts(changes(earlier.instances, self._reading.instances))
         self._set_first_targets(remembered)
         self._complain_of(apply_requests(self.roster, requests))
 
-    async def _open_supervisor(self) -> Supervisor | None:
-        """Take the folder as soon as an earlier manager lets go of it: two would fight over its processes.
-
-        Returns:
-            None if the manager is stopped before.
-        """
-        while not self._stopping:
-            try:
-                return self._new_supervisor(self.plan.state)
-            except SupervisorInUseError as error:
-                self.board.note_trouble("state folder", str(error))
-            except OSError as error:
-                self.board.note_trouble("state folder", f"{self.plan.state} cannot be used: {error.strerror}")
-                if self.plan.state and not self.plan.state.exists():
-                    # Nobody can have left anything there.
-                    return self._new_supervisor(None)
-            self.board.show_soon()
-            await deferLater(self._reactor, TRY_AGAIN)
-        return None
-
-    def _new_supervisor(self, state: Path | None) -> Supervisor:
-        supervisor = Supervisor(
-            self._reactor,
-            policy=Policy(restarts=False),
-            on_change=self._child_changed,
-            state_dir=state,
-            launcher=self._launcher,
-        )
-        if state is not None:
-            self.board.note_trouble("state folder", "")
-        return supervisor
+    def _note_folder(self, text: str) -> None:
+        self.board.note_trouble("state folder", text)
+        self.board.show_soon()
 
     async def _finish(self) -> None:
         self._readiness.forget_all()
-        if self.supervisor and not self.leave_running:
-            await self.supervisor.stop()
+        if not self.leave_running:
             self._targets.remember({})
+        await self.children.close(leave_running=self.leave_running)
         await self._targets.written()
-        if self.supervisor:
-            await self.supervisor.release()
         if self.compose:
             await self.compose.stop()
-        self.supervisor = None
-        self.roster.clear()
 
     def _set_first_targets(self, remembered: Mapping[str, str]) -> None:
         for instance in self.roster.values():
@@ -225,14 +218,13 @@ class Manager:
                 instance.target_state = wish
                 instance.wished = self.plan.initial_state is None
 
-    def _adopt_leftovers(self, supervisor: Supervisor) -> None:
-        for name in supervisor.leftovers():
+    def _adopt_leftovers(self) -> None:
+        for name in self.children.leftovers():
             if name not in self.roster or self.roster[name].agent_script != HOSTED:
                 # What the site config file no longer names is taken up, to be ended.
                 self.roster.discard(name)
                 self.roster.add(ManagedInstance("retired", "?", name, f"?:{name}", operable=True, agent_script=HOSTED))
-            if supervisor.adopt(name):
-                child = supervisor.children[name]
+            if child := self.children.adopt(name):
                 self.board.say(f"{name} has been taken over: process {child.pid}.")
                 self._readiness.expect(name, started=child.started)
 
@@ -330,7 +322,8 @@ class Manager:
             sleeps.append(self._look_at(instance, now))
         self._forget_retired()
         self._remember()
-        self._watch_usage()
+        self._usage.look(self.children.pids())
+        self.board.note_trouble("ledger", self.children.trouble)
         self.board.show_soon()
         return min(sleeps)
 
@@ -370,8 +363,8 @@ class Manager:
         gone = self.roster.drop_retired()
         for instance in gone:
             self._readiness.forget(instance.instance_id)
-            if instance.agent_script == HOSTED and self.supervisor:
-                self.supervisor.remove(instance.instance_id)
+            if instance.agent_script == HOSTED:
+                self.children.forget(instance.instance_id)
         if gone and not self._stopping:
             self.roster.admit()
             self.wake()
@@ -379,10 +372,6 @@ class Manager:
     def _remember(self) -> None:
         if not self._stopping:
             self._targets.remember({name: each.target_state for name, each in self.roster.items() if each.wished})
-
-    def _watch_usage(self) -> None:
-        children = self.supervisor.children.values() if self.supervisor else ()
-        self._usage.look([child.pid for child in children if child.pid is not None])
 
     def _heard(self, instance_id: str) -> None:
         if instance_id in self.roster:
@@ -392,19 +381,7 @@ class Manager:
     # Children
 
     def _make_runner(self, instance: ManagedInstance) -> Runner:
-        if instance.agent_script != HOSTED or self.supervisor is None:
-            return NO_RUNNER
-        name = instance.instance_id
-        child = self.supervisor.add(self._commands.make(name, self._reader.site_file))
-        return HostedRunner(self.supervisor, child, self._prepare_command, self._log)
-
-    async def _prepare_command(self, name: str) -> Command:
-        return self._commands.make(name, await self._in_thread(self._file_for_children))
-
-    def _file_for_children(self) -> str:
-        if self._commands.log_dir is not None:
-            self._commands.log_dir.mkdir(parents=True, exist_ok=True)
-        return self._reader.file_for_children()
+        return self.children.make_runner(instance.instance_id) if instance.agent_script == HOSTED else NO_RUNNER
 
     def _child_changed(self, child: Child) -> None:
         instance = self.roster.get(child.name)

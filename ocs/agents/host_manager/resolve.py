@@ -137,7 +137,7 @@ def _start(look: _Look) -> str | None:
         return None
     look.launch = True
     look.say(f"Starting {minst.full_name}.")
-    minst.bounce = minst.restart_required = minst.ready = False
+    minst.bounce = minst.restart_required = minst.changed = minst.ready = False
     minst.launched, minst.up_since = look.now, None
     minst.at = look.now + LAUNCH_PATIENCE
     look.wait_until(minst.at)

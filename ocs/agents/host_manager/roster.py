@@ -9,9 +9,6 @@ from ocs.site_config import InstanceConfig
 
 __all__ = ["Roster", "name_class", "record_of"]
 
-_AT_REST = ("down", "start", "start_at")
-"""States in which nothing runs that could be out of date."""
-
 
 def record_of(config: InstanceConfig, *, service_prefix: str = "ocs-") -> ManagedInstance:
     """Return a new record for an instance of the site config file; it has no runner yet."""
@@ -57,7 +54,8 @@ class Roster(Mapping[str, ManagedInstance]):
         return self._records[key]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._records)
+        yield from (name for name in self.wanted if name in self._records)
+        yield from (name for name in self._records if name not in self.wanted)
 
     def __len__(self) -> int:
         return len(self._records)
@@ -70,7 +68,7 @@ class Roster(Mapping[str, ManagedInstance]):
         """
         before, self.wanted = self.wanted, {config.instance_id: config for config in instances}
         found = changes(before.values(), self.wanted.values())
-        for instance_id, record in self._records.items():
+        for instance_id, record in list(self._records.items()):
             config = self.wanted.get(instance_id)
             if config is None or (config.manage.split("/")[0] == "host") != (record.agent_script == HOSTED):
                 _retire(record)
@@ -84,8 +82,8 @@ class Roster(Mapping[str, ManagedInstance]):
         """Mark what runs otherwise than it would be started now."""
         for change in found:
             record = self._records.get(change.instance_id)
-            if record and change.kind == "changed" and change.restart_required:
-                record.restart_required = record.next_action not in _AT_REST
+            if record and change.kind == "changed" and change.restart_required and _runs(record):
+                record.changed = record.restart_required = True
 
     def admit(self) -> None:
         """Add what the file names and has no record yet."""
@@ -113,6 +111,10 @@ class Roster(Mapping[str, ManagedInstance]):
         """Forget everything."""
         self._records.clear()
         self.wanted = {}
+
+
+def _runs(record: ManagedInstance) -> bool:
+    return record.prot is not None and record.prot.status[0] is True
 
 
 def _retire(record: ManagedInstance) -> None:

@@ -16,7 +16,7 @@ class Composed(Protocol):
     """What is wanted of the compose files."""
 
     services: Mapping[str, dict[str, Any]]
-    """What `parse_docker_state` says of each service, by its name."""
+    """What `parse_docker_state` says of each service, by its name; ``running`` is None while nobody knows."""
     orphans: Mapping[str, dict[str, Any]]
     """Containers of services that are no longer described, by container id."""
     new_tags: Mapping[str, str]
@@ -79,7 +79,7 @@ class ServiceRunner:
     def status(self) -> Status:
         """Whether its container runs, and the exit code of the last."""
         found = self._compose.services.get(self.service)
-        if self._compose.trouble or found is None:
+        if found is None or found["running"] is None:
             return None, None
         return bool(found["running"]), None if found["running"] else found.get("exit_code")
 
@@ -149,7 +149,7 @@ def _match(
         record.prot, record.operable = ServiceRunner(compose, record.agent_script or "", on_done), True
     if not _is_unclaimed(record):
         name_class(record, record.agent_class.partition("[")[0], "[d]" if record.operable else "[d?]")
-    record.restart_required = bool(service) and _is_outdated(service or {})
+    record.restart_required = record.changed or _is_outdated(service or {})
 
 
 def _is_outdated(service: Mapping[str, Any]) -> bool:

@@ -1,18 +1,20 @@
 """What a manager is made of, from its command line and its place in the site."""
 
 import argparse
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ocs import site_config
-from ocs.agents.host_manager.commands import AgentCommands, given_options
+from ocs.agents.host_manager.commands import AgentCommands, child_environment, given_options
 from ocs.agents.host_manager.manager import Manager, Plan
 from ocs.agents.host_manager.reading import MANAGER_CLASS, SiteReader
 from ocs.agents.host_manager.services import Composed
 from ocs.core.keeping import state_folder
 from ocs.errors import SiteConfigError
 from ocs.scf import last_good
+from ocs.supervisor.forking import Template
 from ocs.systemd import notify
 
 __all__ = ["make_manager", "parse_words"]
@@ -72,6 +74,7 @@ def make_manager(agent: Any, args: argparse.Namespace, words: Sequence[str]) -> 
         SiteReader(str(Path(args.site_file).absolute()), host, agent.instance_id),
         AgentCommands(host, working_dir, given_options(words), _output_folder(args, working_dir, state)),
         make_compose=_compose_maker(agent, args, working_dir),
+        make_template=None if args.no_template else lambda: _make_template(agent),
         on_status=_tell_systemd,
     )
 
@@ -106,6 +109,10 @@ def _compose_maker(
         return compose
 
     return make
+
+
+def _make_template(agent: Any) -> Template:
+    return Template(agent.reactor, env=child_environment(os.environ), log=agent.log)
 
 
 def _tell_systemd(line: str) -> None:

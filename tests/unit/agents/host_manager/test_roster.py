@@ -9,6 +9,10 @@ def config(name, manage="host/up", **more):
     return InstanceConfig.from_dict({"instance-id": name, "agent-class": "A", "manage": manage, **more})
 
 
+class Running:
+    status = (True, None)
+
+
 def roster(*configs):
     made = Roster(lambda _record: NO_RUNNER)
     made.take_reading(configs)
@@ -65,14 +69,20 @@ def test_what_moves_into_a_container_is_ended_first_and_then_admitted_anew():
 
 def test_changed_arguments_require_a_restart_of_what_runs():
     found = roster(config("a"), config("b"))
-    found["a"].next_action = "up"
+    found["a"].prot = Running()
     found.take_reading([config("a", arguments=["--x"]), config("b", arguments=["--x"])])
     assert (found["a"].restart_required, found["b"].restart_required) == (True, False)
 
 
+def test_what_is_new_in_the_file_is_listed_where_it_stands_there():
+    found = roster(config("a"), config("c"))
+    found.take_reading([config("a"), config("b"), config("c")])
+    assert list(found) == ["a", "b", "c"]
+
+
 def test_start_level_and_restart_count_at_once():
     found = roster(config("a"))
-    found["a"].next_action = "up"
+    found["a"].prot = Running()
     found.take_reading([config("a", **{"start-level": 3, "restart": "manual"})])
     assert (found["a"].start_level, found["a"].restart, found["a"].restart_required) == (3, "manual", False)
 
