@@ -14,6 +14,7 @@ from ocs.router.config import crossbar_config
 from ocs.router.server import Router, free_port
 from tests.harness import leaks
 from tests.harness.agents import AgentHandle, start_agent
+from tests.harness.docker_engine import DockerEngine, PrivateEngine, need_engine, start_engine
 from tests.harness.peers import PUBLISHED_OCS, peer_python
 from tests.harness.proxy import TcpProxy
 from tests.harness.site import Site
@@ -135,3 +136,22 @@ def make_proxy() -> Iterator[Callable[[Any], TcpProxy]]:
 def published_python() -> str:
     """The interpreter of the published ocs; skips where there is none, fails in CI."""
     return peer_python("ocs", "ocs", PUBLISHED_OCS)
+
+
+@pytest.fixture(scope="session")
+def docker_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerEngine]:
+    """One real docker engine for the whole run, with an image of busybox; leave no containers in it.
+
+    Skips where docker cannot run, and fails in CI. Do not stop it: `own_docker_engine` is for that.
+    """
+    engine = need_engine(lambda: start_engine(tmp_path_factory.mktemp("docker")))
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def own_docker_engine(tmp_path: Path) -> Iterator[PrivateEngine]:
+    """A docker engine of the test's own, to be killed, paused and started again."""
+    engine = need_engine(lambda: PrivateEngine(tmp_path / "docker"))
+    yield engine
+    engine.close()
