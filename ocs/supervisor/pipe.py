@@ -21,13 +21,13 @@ from twisted.python.failure import Failure
 
 from ocs.supervisor.output import ChildOutput
 
-__all__ = ["Pipe", "pipe_name"]
+__all__ = ["Pipe", "PipeRoom", "pipe_name"]
 
 _SIZE = 1 << 20
 """What a pipe holds while nobody reads it, in bytes: all that the system gives without privileges."""
 
 _LEAST_SIZE = 1 << 16
-"""What a pipe holds anyhow, unless its user has more than 64 MiB of pipes already."""
+"""What a pipe is to hold at least, in bytes."""
 
 _CHUNK = 1 << 18
 """What is read at once, in bytes."""
@@ -38,6 +38,38 @@ _DRAIN_PATIENCE = 1.0
 _FLAGS = os.O_RDWR | os.O_CLOEXEC
 
 
+class PipeRoom:
+    """What the pipes of one supervisor hold: each as much, and together no more than the system gives one user.
+
+    Without privileges that is 64 MiB in all; who comes after gets two pages, unless the others make room.
+    """
+
+    def __init__(self) -> None:
+        self._size = _SIZE
+        self._pipes: set[int] = set()
+
+    def enter(self, fd: int) -> None:
+        """Give a pipe its room."""
+        self._pipes.add(fd)
+        while not _resized(fd, self._size) and self._size > _LEAST_SIZE:
+            self._size //= 2
+            for other in self._pipes:
+                _resized(other, self._size)
+
+    def leave(self, fd: int) -> None:
+        """Give back the room of a pipe that is about to be closed."""
+        self._pipes.discard(fd)
+
+
+def _resized(fd: int, size: int) -> bool:
+    try:
+        # Never to less than is in it.
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, size)
+    except OSError:
+        return False
+    return True
+
+
 class Pipe:
     """The pipe of one child, over all its restarts.
 
@@ -45,12 +77,14 @@ class Pipe:
         reactor: reads it.
         path: where it is; None: nowhere in the file system.
         output: takes what is read.
+        room: shared with the other pipes of a supervisor.
     """
 
-    def __init__(self, reactor: Any, path: Path | None, output: ChildOutput) -> None:
+    def __init__(self, reactor: Any, path: Path | None, output: ChildOutput, room: PipeRoom | None = None) -> None:
         self._reactor = reactor
         self._path = path
         self._output = output
+        self._room = room or PipeRoom()
         self._fd = -1
         self._reading = False
         self._read_bytes = 0
@@ -63,7 +97,7 @@ class Pipe:
             OSError: there is no room for its descriptors.
         """
         if self._fd < 0:
-            self._fd = _fifo(self._path) if self._path else _nameless()
+            self._hold(_fifo(self._path) if self._path else _nameless())
         self.read()
 
     def take_over(self, pid: int) -> None:
@@ -78,7 +112,7 @@ class Pipe:
             source = held if stat.S_ISFIFO(held.stat().st_mode) else None
         except OSError:
             source = None
-        self._fd = _open(source) if source else _fifo(self._path) if self._path else _nameless()
+        self._hold(_open(source) if source else _fifo(self._path) if self._path else _nameless())
 
     def read(self) -> None:
         """Read from now on."""
@@ -114,6 +148,7 @@ class Pipe:
         for drain in self._waiting:
             drain.finish()
         if self._fd >= 0:
+            self._room.leave(self._fd)
             os.close(self._fd)
             self._fd = -1
         if remove and self._path:
@@ -147,6 +182,10 @@ class Pipe:
     def logPrefix(self) -> str:  # noqa: N802 - Twisted's name
         """Return what the reactor calls this in its log."""
         return f"pipe {self._path or ''}"
+
+    def _hold(self, fd: int) -> None:
+        self._fd = fd
+        self._room.enter(fd)
 
     def _pause(self) -> None:
         if self._reading:
@@ -219,18 +258,7 @@ def _nameless() -> int:
 
 
 def _open(path: Path) -> int:
-    fd = os.open(path, _FLAGS | os.O_NONBLOCK)
-    _widen(fd)
-    return fd
-
-
-def _widen(fd: int) -> None:
-    size = _SIZE
-    while size > _LEAST_SIZE:
-        with suppress(OSError):
-            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, size)
-            return
-        size //= 2
+    return os.open(path, _FLAGS | os.O_NONBLOCK)
 
 
 def _reopened(fd: int) -> Path:

@@ -27,8 +27,9 @@ from ocs.supervisor.watch import Watch, watch
 
 __all__ = ["ChildProcess", "Command", "LaunchError", "Launcher", "Means", "group_is_gone", "signal_group"]
 
-_LAUNCH_PATIENCE = 10.0
-"""How long a launcher may take before a child is started plainly instead, in seconds."""
+_LAUNCH_PATIENCE = 60.0
+"""How long a launcher may take before a child is started plainly instead, in seconds. It may have hundreds to start,
+one after the other, and knows best itself when it hangs: this is for one that does not."""
 
 _SWEEP_INTERVAL = 0.02
 _LONGEST_SWEEP_INTERVAL = 1.0

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from ocs.supervisor.child import Child, PastRun
 from ocs.supervisor.ledger import Entry, Ledger
 from ocs.supervisor.output import ChildOutput, LogFile
-from ocs.supervisor.pipe import Pipe
+from ocs.supervisor.pipe import Pipe, PipeRoom
 from ocs.supervisor.proc import age, become_subreaper, reap_strays
 from ocs.supervisor.process import ChildProcess, Command, Launcher, Means, in_words
 from ocs.supervisor.state_dir import StateDir
@@ -60,6 +60,7 @@ class Supervisor:
         self._policy = policy or Policy()
         self._on_change = on_change or (lambda _child: None)
         self._waiters: list[tuple[list[Child], Deferred[None]]] = []
+        self._room = PipeRoom()
         self._writers = DeferredSemaphore(_WRITERS)
         self._state_dir = StateDir(state_dir) if state_dir else None
         self._leftovers = dict(self._state_dir.running) if self._state_dir else {}
@@ -88,7 +89,8 @@ class Supervisor:
             raise ValueError(f"{command.name} is supervised already")
         output = ChildOutput(self._reactor, _log_file(command), writers=self._writers)
         child = Child(command, output, policy or self._policy)
-        child.pipe = Pipe(self._reactor, self._state_dir.pipe(command.name) if self._state_dir else None, output)
+        path = self._state_dir.pipe(command.name) if self._state_dir else None
+        child.pipe = Pipe(self._reactor, path, output, self._room)
         self.children[command.name] = child
         self._remember(child)
         return child
@@ -131,6 +133,7 @@ class Supervisor:
         Raises:
             KeyError: there is no child of that name.
             ValueError: the child has a process already.
+            OSError: there is no room for its descriptors; it can be tried again.
         """
         child = self.children[name]
         if child.state.alive:
@@ -224,17 +227,19 @@ class Supervisor:
                     child.process.send(signum, group=group)
 
     def _start(self, child: Child) -> None:
-        if child.name in self._leftovers and self._take_over(child):
-            # Nobody has adopted it, but there it is: never a second copy.
-            return
-        child.output.log_to(_log_file(child.command))
-        child.begin_run(time.time())
-        child.process = self._new_process(child)
         try:
-            child.process.start(child.command)
+            # What nobody has adopted, but is there, is taken over: never a second copy.
+            if child.name not in self._leftovers or not self._take_over(child):
+                self._start_anew(child)
         except OSError as error:
             # Decided in the next turn of the reactor, like any other end.
             self._reactor.callLater(0, self._gone, child, Exit(error=in_words(error)))
+
+    def _start_anew(self, child: Child) -> None:
+        child.output.log_to(_log_file(child.command))
+        child.begin_run(time.time())
+        child.process = self._new_process(child)
+        child.process.start(child.command)
 
     def _new_process(self, child: Child) -> ChildProcess:
         assert child.pipe  # noqa: S101 - `add` has made it; only tests make children otherwise
@@ -251,15 +256,16 @@ class Supervisor:
 
     def _gone(self, child: Child, end: Exit) -> None:
         child.end_run(end, time.time())
-        if self._ledger:
+        if self._ledger and child.name not in self._leftovers:
             self._ledger.strike(child.name)
         self._dispatch(child, end)
         self._let_go_of_all()
 
     def _take_over(self, child: Child) -> bool:
-        entry = self._leftovers.pop(child.name, None)
-        process = self._new_process(child)
-        if entry is None or not process.take_over(entry):
+        entry, process = self._leftovers.get(child.name), self._new_process(child)
+        taken = entry is not None and process.take_over(entry)
+        self._leftovers.pop(child.name, None)
+        if entry is None or not taken:
             self._has_ended(child, entry)
             return False
         child.begin_run(entry.started)

@@ -1,6 +1,8 @@
 """The pipe that a child prints into, whoever reads it."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 import pytest_twisted
@@ -116,3 +118,28 @@ def test_names_of_pipes_are_names_of_files_and_differ_as_the_children_do(names):
 
 def test_a_plain_name_stays_as_it_is():
     assert pipe_name("fake-data_1.2") == "fake-data_1.2"
+
+
+MANY = """
+import fcntl, os
+from ocs.supervisor.output import ChildOutput
+from ocs.supervisor.pipe import Pipe, PipeRoom
+
+class Reactor:
+    def addReader(self, reader):
+        pass
+
+if os.geteuid() == 0:
+    os.setuid(65534)
+room, pipes = PipeRoom(), []
+for _ in range(200):
+    pipes.append(Pipe(Reactor(), None, ChildOutput(None, None), room))
+    pipes[-1].open()
+print({fcntl.fcntl(pipe.fileno(), fcntl.F_GETPIPE_SZ) for pipe in pipes})
+"""
+
+
+def test_what_one_user_may_have_in_pipes_is_shared_by_all_children():
+    done = subprocess.run([sys.executable, "-c", MANY], capture_output=True, text=True, check=True, timeout=60)
+    # One size; 64 MiB for two hundred, less what the user has in other pipes.
+    assert done.stdout in ("{262144}\n", "{131072}\n")

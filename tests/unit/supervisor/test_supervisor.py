@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from dataclasses import replace
+from errno import EMFILE
 
 import pytest
 import pytest_twisted
@@ -13,6 +14,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from ocs.errors import SupervisorInUseError
 from ocs.supervisor import Command, Event, Exit, Phase, Supervisor, Target
 from ocs.supervisor import process as process_module
+from ocs.supervisor.pipe import Pipe
 from tests.harness.supervised import QUICK, SLEEPER, STUBBORN, Forker, Watcher, gone, reap_no_more
 
 COUNTER = """
@@ -179,6 +181,31 @@ async def test_one_that_nobody_has_adopted_is_not_started_a_second_time(make_wat
     assert (heir.pid, heir.adopted) == (pid, True)
     with pytest.raises(ValueError, match="child is up"):
         second.supervisor.adopt("child")
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_that_cannot_be_taken_over_now_is_not_started_a_second_time_but_tried_again(
+    make_watcher, monkeypatch
+):
+    first = make_watcher()
+    child = first.start(SLEEPER)
+    await first.prints(child, "ready")
+    pid = child.pid
+    second = await succeed(make_watcher, first)
+    heir = second.supervisor.children["child"]
+
+    def no_room(_self, _pid):
+        raise OSError(EMFILE, os.strerror(EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Pipe, "take_over", no_room)
+        with pytest.raises(OSError, match="Too many open files"):
+            second.supervisor.adopt("child")
+        second.supervisor.tell("child", Event.WISH_UP)
+        await second.is_in(heir, Phase.WAITING)
+    assert str(heir.state.last_exit) == "could not be started: Too many open files"
+    await second.is_in(heir, Phase.UP)
+    assert (heir.pid, heir.adopted) == (pid, True)
 
 
 @pytest_twisted.ensureDeferred
