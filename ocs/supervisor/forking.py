@@ -2,31 +2,24 @@
 
 import json
 import os
-import socket
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.base import DelayedCall
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ProcessExitedAlready
-from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from ocs.supervisor.process import Command, LaunchError
-from ocs.supervisor.template import ANEW, PID, READY, REFUSED, TITLE_ROOM, UNFIT, WHY
+from ocs.supervisor.template import ANEW, PID, READY, REFUSED, UNFIT, WHY
+from ocs.supervisor.template_process import TemplateProcess
 
 __all__ = ["Template"]
 
 _PREFIX = (sys.executable, "-m", "ocs.agent_cli")
-_SOCKET = 3
-_ROOM = 512
-
 _START_PATIENCE = 8.0
 _ANSWER_PATIENCE = 5.0
 """How long who asks for an agent waits for the template to be there, and to answer, in seconds."""
@@ -38,10 +31,7 @@ _LONGEST_PAUSE = 60.0
 _STABLE_AFTER = 60.0
 """A template that has lived as long is started again after the first pause, in seconds."""
 _STOP_PATIENCE = 2.0
-_LONGEST_ANSWER = 1 << 16
-_MOST_LINES = 20
-"""Of what a template prints (it should print nothing), as many lines are logged."""
-_LONGEST_LINE = 500
+"""A template that has been told to end and has not by then is killed, in seconds."""
 
 
 class _Phase(Enum):
@@ -91,13 +81,12 @@ class Template:
     ) -> None:
         self._reactor = reactor
         self._env = env
-        self._cwd: str | None = None
         self._modules = list(modules)
         self._log = log or Logger(namespace=__name__)
         self._phase = _Phase.DOWN
         self._requests: deque[_Request] = deque()
-        self._process: _Process | None = None
-        self._living: set[_Process] = set()
+        self._process: TemplateProcess | None = None
+        self._living: set[TemplateProcess] = set()
         self._patience: DelayedCall | None = None
         self._alarm: DelayedCall | None = None
         self._pause = _FIRST_PAUSE
@@ -165,18 +154,19 @@ class Template:
     # Requests, one after the other.
 
     def _go_on(self) -> None:
-        _cancel(self._patience)
-        if not self._requests:
-            return
-        head = self._requests[0]
-        patience = _ANSWER_PATIENCE if self._phase is _Phase.READY else _START_PATIENCE
-        self._patience = self._reactor.callLater(patience, self._hangs)
-        if self._phase is _Phase.DOWN:
-            self._env = head.command.env if self._env is None else self._env
-            self._cwd = str(head.command.cwd) if head.command.cwd else None
-            self._start()
-        elif self._phase is _Phase.READY and not head.sent:
-            self._send(head)
+        if self._requests:
+            self._be_patient()
+            if self._phase is _Phase.DOWN:
+                self._env = self._requests[0].command.env if self._env is None else self._env
+                self._start()
+        while self._phase is _Phase.READY and self._requests and not self._requests[0].sent:
+            self._send(self._requests[0])
+
+    def _be_patient(self) -> None:
+        """Begin to wait for the template, unless somebody does already."""
+        if not (self._patience and self._patience.active()):
+            patience = _ANSWER_PATIENCE if self._phase is _Phase.READY else _START_PATIENCE
+            self._patience = self._reactor.callLater(patience, self._hangs)
 
     def _send(self, request: _Request) -> None:
         request.sent = True
@@ -185,12 +175,12 @@ class Template:
                 self._process.send(request.message(), request.fds)
         except OSError as error:
             # Too long for a packet, or the template has just gone, of which we shall hear.
-            self._answered(LaunchError(f"the template could not be asked: {error.strerror}"))
+            self._answer(LaunchError(f"the template could not be asked: {error.strerror}"))
 
-    def _answered(self, answer: int | LaunchError) -> None:
+    def _answer(self, answer: int | LaunchError) -> None:
+        _cancel(self._patience)
         request = self._requests.popleft()
         request.done.callback(answer) if isinstance(answer, int) else request.done.errback(answer)
-        self._go_on()
 
     def _turn_away(self, error: LaunchError) -> None:
         requests, self._requests = self._requests, deque()
@@ -207,10 +197,10 @@ class Template:
     # The process.
 
     def _start(self) -> None:
-        process = _Process(self._reactor, self._told, self._ended, self._log)
+        process = TemplateProcess(self._reactor, self._told, self._ended, self._log)
         self._phase = _Phase.STARTING
         try:
-            process.start(self._env, self._cwd, self._modules)
+            process.start(self._env or {}, self._modules)
         except OSError as error:
             self._failed(f"it cannot be started: {error.strerror}")
             return
@@ -218,7 +208,7 @@ class Template:
         self._living.add(process)
         self._alarm = self._reactor.callLater(_LONGEST_START, process.kill)
 
-    def _told(self, process: "_Process", message: Mapping[str, Any]) -> None:
+    def _told(self, process: TemplateProcess, message: Mapping[str, Any]) -> None:
         if process is not self._process or self._phase is _Phase.STOPPED:
             return
         if READY in message:
@@ -228,10 +218,11 @@ class Template:
         elif ANEW in message:
             self._is_outdated(message[ANEW])
         elif self._requests and self._requests[0].sent:
-            self._answered(message[PID] if PID in message else LaunchError(message[REFUSED]))
+            self._answer(message[PID] if PID in message else LaunchError(message[REFUSED]))
+            self._go_on()
 
     def _is_ready(self) -> None:
-        _cancel(self._alarm)
+        _cancel(self._alarm, self._patience)
         self._phase = _Phase.READY
         if self._trouble:
             self._log.info("agents are forked from a template again")
@@ -257,11 +248,11 @@ class Template:
 
     def _renew(self) -> None:
         """Replace the process, which ends by itself."""
-        _cancel(self._alarm)
+        _cancel(self._alarm, self._patience)
         self._process, self._phase = None, _Phase.DOWN
         self._go_on()
 
-    def _ended(self, process: "_Process", how: str) -> None:
+    def _ended(self, process: TemplateProcess, how: str) -> None:
         self._living.discard(process)
         if self._phase is _Phase.STOPPED:
             if not self._living and not self._stopped.called:
@@ -286,123 +277,6 @@ class Template:
     def _kill_all(self) -> None:
         for process in self._living:
             process.kill()
-
-
-class _Process(ProcessProtocol):
-    """One template's process, and the socket to it.
-
-    Args:
-        reactor: spawns and reads.
-        on_message: called with this, and what the template says.
-        on_end: called once with this, and how it has ended.
-        log: gets what it prints.
-    """
-
-    transport: Any
-
-    def __init__(
-        self,
-        reactor: Any,
-        on_message: Callable[["_Process", Mapping[str, Any]], None],
-        on_end: Callable[["_Process", str], None],
-        log: Any,
-    ) -> None:
-        self.pid: int | None = None
-        self._reactor = reactor
-        self._on_message = on_message
-        self._on_end = on_end
-        self._log = log
-        self._began = reactor.seconds()
-        self._socket: socket.socket | None = None
-        self._lines = 0
-
-    @property
-    def age(self) -> float:
-        """How long ago it was started, in seconds."""
-        return float(self._reactor.seconds() - self._began)
-
-    def start(self, env: Mapping[str, str] | None, cwd: str | None, modules: Sequence[str]) -> None:
-        """Start it.
-
-        Raises:
-            OSError: the system refused.
-        """
-        argv = [sys.executable, "-m", "ocs.supervisor.template", "--socket", str(_SOCKET), *modules]
-        room = {TITLE_ROOM: "." * _ROOM}
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        self._socket = ours
-        try:
-            with theirs, Path(os.devnull).open("rb") as nothing:
-                # Pipes for what is printed: an agent's streams are to be like those of one that is started plainly.
-                files = {0: nothing.fileno(), 1: "r", 2: "r", _SOCKET: theirs.fileno()}
-                self._reactor.spawnProcess(self, argv[0], argv, {**(env or {}), **room}, cwd, childFDs=files)
-        except OSError:
-            self._socket = None
-            ours.close()
-            raise
-        self.pid = self.transport.pid
-        self._reactor.addReader(self)
-
-    def send(self, message: bytes, fds: Sequence[int]) -> None:
-        """Say something to it.
-
-        Raises:
-            OSError: it is too long, or nobody listens.
-        """
-        if self._socket:
-            socket.send_fds(self._socket, [message], list(fds))
-
-    def end(self) -> None:
-        """Let it end, by hanging up."""
-        if self._socket:
-            self._reactor.removeReader(self)
-            self._socket.close()
-            self._socket = None
-
-    def kill(self) -> None:
-        """End it at once."""
-        self.end()
-        with suppress(ProcessExitedAlready):
-            self.transport.signalProcess("KILL")
-
-    def fileno(self) -> int:
-        """Return the socket's descriptor, for the reactor."""
-        return self._socket.fileno() if self._socket else -1
-
-    def doRead(self) -> None:  # noqa: N802 - Twisted's name
-        """Take what it says."""
-        try:
-            data = self._socket.recv(_LONGEST_ANSWER) if self._socket else b""
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if data:
-            self._on_message(self, json.loads(data))
-        else:
-            self.end()
-
-    def connectionLost(self, reason: Failure) -> None:  # noqa: ARG002, N802 - Twisted's name
-        """Stop with the reactor."""
-        self.end()
-
-    def logPrefix(self) -> str:  # noqa: N802 - Twisted's name
-        """Return what the reactor calls this in its log."""
-        return "template"
-
-    def childDataReceived(self, childFD: int, data: bytes) -> None:  # noqa: ARG002, N802, N803 - Twisted's names
-        """Log what it prints, up to a point."""
-        for line in data.decode(errors="replace").splitlines():
-            if self._lines < _MOST_LINES and line.strip():
-                self._lines += 1
-                self._log.warn("template for agents: {line}", line=line[:_LONGEST_LINE])
-
-    def processEnded(self, reason: Failure) -> None:  # noqa: N802 - Twisted's name
-        """Pass the end on."""
-        self.end()
-        end: Any = reason.value
-        self._on_end(self, f"signal {end.signal}" if end.signal else f"exit code {end.exitCode}")
 
 
 def _cancel(*calls: DelayedCall | None) -> None:

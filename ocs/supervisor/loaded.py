@@ -11,6 +11,7 @@ import stat
 import sys
 import threading
 import time
+from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.machinery import PathFinder
@@ -25,8 +26,6 @@ _READ_BEFORE = ("PYTHON", "LC_", "LANG", "LD_", "GLIBC_", "MALLOC_", "OPENSSL_",
 _IMPORTABLE = (".py", ".so", ".pth", ".dist-info", ".egg-info", ".egg-link")
 
 _Lazy = importlib.util._LazyModule  # type: ignore[attr-defined]  # noqa: SLF001 - what LazyLoader makes
-
-_Signature = tuple[int, int, int] | None
 
 
 class UnfitError(Exception):
@@ -93,28 +92,20 @@ class Loaded:
         self._asked = frozenset(asked)
         self._env = dict(os.environ)
         self._cwd = str(Path.cwd())
-        self._files = {path: _signature(path) for path in _files()}
-        self._folders = {path: _signature(path) for path in _folders()}
-        self._names = {path: _importable(path) for path in self._folders}
+        files, folders = _files(), _folders()
+        self._files = _Signatures(files)
+        self._folders = _Signatures(folders)
+        self._names = {path: _importable(path) for path in folders}
         self._homes = dict(_homes())
-        self._changed_meanwhile = next((path for path in self._files if _changed_since(path, began)), "")
+        self._changed_meanwhile = next((path for path in files if _changed_since(path, began)), "")
 
     def changed(self) -> str:
         """Return the first file or folder that is no longer as it was loaded; empty if all are."""
         if self._changed_meanwhile:
             return self._changed_meanwhile
-        for path, before in self._files.items():
-            if _signature(path) != before:
-                return path
-        return next((path for path in self._folders if self._has_other_modules(path)), "")
-
-    def _has_other_modules(self, path: str) -> bool:
-        now = _signature(path)
-        if now == self._folders[path]:
-            return False
-        # Something has come or gone: a log file is of no account, a module is.
-        self._folders[path] = now
-        return _importable(path) != self._names[path]
+        # Something has come to a folder, or gone: a log file is of no account, a module is.
+        others = (path for path in self._folders.look() if _importable(path) != self._names[path])
+        return next(self._files.look(), "") or next(others, "")
 
     def differs(self, env: Mapping[str, str], cwd: str) -> str:
         """Return why a process of that environment and folder would load something else; empty if it would not."""
@@ -208,12 +199,41 @@ def _listed(folder: str) -> list[Path]:
         return []
 
 
-def _signature(path: str) -> _Signature:
+class _Signatures:
+    """What tells whether files have been changed since, packed: looking touches little of the memory that is shared.
+
+    An object each would lie between others all over it, and each of these pages would be copied with every start.
+
+    Args:
+        paths: the files.
+    """
+
+    _END = "\0"
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        known = sorted(paths)
+        self._paths = "".join(path + self._END for path in known)
+        self._signs = array("q", map(_sign, known))
+
+    def look(self) -> Iterator[str]:
+        """Yield those that have changed since this was last told."""
+        begin = 0
+        for index, before in enumerate(self._signs):
+            end = self._paths.index(self._END, begin)
+            path, begin = self._paths[begin:end], end + 1
+            now = _sign(path)
+            if now != before:
+                self._signs[index] = now
+                yield path
+
+
+def _sign(path: str) -> int:
+    """Return a number that changes with a file; 0 if there is none."""
     try:
         found = os.stat(path)  # noqa: PTH116 - hundreds of them before each start
     except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns, 0 if stat.S_ISDIR(found.st_mode) else found.st_size
+        return 0
+    return hash((found.st_ino, found.st_mtime_ns, 0 if stat.S_ISDIR(found.st_mode) else found.st_size))
 
 
 def _changed_since(path: str, moment: float) -> bool:

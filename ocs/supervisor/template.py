@@ -46,6 +46,7 @@ _MODULES = (
     "ocs.agents.fake_data.agent",
     "ocs.agents.registry.agent",
     "encodings.idna",
+    "importlib.metadata",
     "setproctitle",
     # What the reactor is made of; not the reactor.
     "twisted.internet.default",
