@@ -92,6 +92,15 @@ class Ledger:
         if self._entries.pop(name, None):
             self._change()
 
+    def record(self, processes: Mapping[str, int]) -> None:
+        """Record that these are the processes now, ids by name, for one who keeps them without a gate."""
+        known = {(entry.name, entry.pid): entry for entry in self._entries.values()}
+        self._entries = {
+            name: known.get((name, pid)) or Entry(name, pid, stamp(pid) or "", time.time())
+            for name, pid in processes.items()
+        }
+        self._change()
+
     def written(self) -> "Deferred[None]":
         """Return a Deferred that fires when the file says what was last recorded, or the disk has refused it."""
         if self._changed and self._writing is None:

@@ -48,7 +48,9 @@ def is_gone(pid):
 @pytest_twisted.ensureDeferred
 async def test_a_recorded_process_and_its_children_are_ended(tmp_path, left_behind, make_ledger):
     ledger = make_ledger()
-    await ledger.enter(Entry("fake-1", left_behind.pid, stamp(left_behind.pid)))
+    ledger.record({"other": left_behind.pid})
+    ledger.record({"fake-1": left_behind.pid})
+    await ledger.written()
     assert end_leftovers(tmp_path / "processes.json", timeout=5.0) == ["fake-1"]
     assert left_behind.wait(5) is not None
     assert is_gone(left_behind.grandchild)
