@@ -143,6 +143,8 @@ def _shown(value: Any) -> str:
 def _cast(key: str, value: Any, cast: Callable[[Any], Any]) -> Any:
     try:
         return cast(value)
+    except ParamError:  # says it better than we could
+        raise
     except Exception as error:  # the caster is the operation author's
         raise ParamError(f"Param '{key}'={_shown(value)} could not be cast to {_type_name(cast)}: {error}.") from error
 

@@ -103,6 +103,10 @@ class FakeRouter:
         self.subscribed.append(msg.topic)
         self._reply(message.Subscribed(msg.request, self._id(msg.topic)))
 
+    def _on_unsubscribe(self, msg: Any) -> None:
+        self.subscribed = [topic for topic in self.subscribed if self._ids[topic] != msg.subscription]
+        self._reply(message.Unsubscribed(msg.request))
+
     def _on_call(self, msg: Any) -> None:
         if msg.procedure in self.silent:
             return

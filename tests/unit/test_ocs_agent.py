@@ -371,6 +371,30 @@ def test_a_second_subscription_to_a_topic_is_refused_unless_forced(agent, router
     assert router.subscribed == ["a.b", "a.b"]
 
 
+def test_what_is_unsubscribed_is_neither_heard_nor_made_again(agent, router):
+    got = []
+    router.connect()
+    for handler in (got.append, Mock()):
+        agent.subscribe(handler, "a.b", force_subscribe=True)
+    agent.subscribe(got.append, "a.c")
+    agent.unsubscribe("a.b")
+    assert router.subscribed == ["a.c"]
+    router.lose()
+    router.connect()
+    assert router.subscribed == ["a.c"]
+    assert agent.subscribed_topics == {"a.c"}
+    agent.subscribe(got.append, "a.b")
+    router.event("a.b", "again")
+    assert got == ["again"]
+
+
+def test_a_topic_that_nobody_subscribed_to_can_be_unsubscribed(agent, router):
+    agent.unsubscribe("a.b")
+    router.connect()
+    agent.unsubscribe("a.b")
+    assert router.subscribed == []
+
+
 def test_a_subscription_made_while_joining_is_made_once(agent, router, reactor):
     got = []
     router.registered[ADDRESS] = 99  # so that joining takes a while

@@ -76,6 +76,13 @@ def test_whatever_refuses_a_value_the_key_is_named(keywords):
     assert "'a'" in refusal({"a": "x"}, "a", **keywords)
 
 
+def test_a_cast_may_refuse_in_its_own_words():
+    def cast(value):
+        raise ParamError(f"{value} is no such thing")
+
+    assert refusal({"a": "x"}, "a", cast=cast) == "x is no such thing"
+
+
 def test_a_default_is_checked_as_a_value_is():
     assert "'a'" in refusal({}, "a", default="x", cast=int)
 

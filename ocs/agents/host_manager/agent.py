@@ -70,7 +70,9 @@ class HostManager:
         agent.register_task("docker_pull", self.docker_pull, blocking=False)
         agent.register_task("die", self.die, blocking=False)
 
-    @ocs_agent.param("requests", default=[], cast=checked_requests, help="[(instance_id or 'all', 'up' or 'down')]")
+    @ocs_agent.param(
+        "requests", default=[], cast=checked_requests, type=list, help="[(instance_id or 'all', 'up' or 'down')]"
+    )
     @ocs_agent.param("reload_config", default=True, type=bool, help="read the site config file")
     def manager(self, session: ocs_agent.OpSession, params: Params) -> "Deferred[Result]":
         """manager(requests=[], reload_config=True)
@@ -94,7 +96,9 @@ class HostManager:
         self.keeper.stop()
         return True, "Letting go of all." if self.keeper.leave_running else "Bringing all down."
 
-    @ocs_agent.param("requests", default=[], cast=checked_requests, help="[(instance_id or 'all', 'up' or 'down')]")
+    @ocs_agent.param(
+        "requests", default=[], cast=checked_requests, type=list, help="[(instance_id or 'all', 'up' or 'down')]"
+    )
     @ocs_agent.param("reload_config", default=False, type=bool, help="read the site config file first")
     def update(self, session: ocs_agent.OpSession, params: Params) -> "Deferred[Result]":
         """update(requests=[], reload_config=False)
@@ -120,7 +124,7 @@ class HostManager:
             return _NOT_RUNNING
         return _result(await self.keeper.request(requests, reload_config=reload_config), "Update requested.")
 
-    @ocs_agent.param("instances", default=[], cast=checked_ids, help="instance-ids, or 'all'")
+    @ocs_agent.param("instances", default=[], cast=checked_ids, type=list, help="instance-ids, or 'all'")
     def restart(self, session: ocs_agent.OpSession, params: Params) -> "Deferred[Result]":
         """restart(instances=[])
 

@@ -81,7 +81,7 @@ class Manager:
         self.plan = plan
         self.leave_running = plan.leave_running
         self.roster = Roster(self._make_runner, plan.service_prefix)
-        self.board = Board(reactor, agent.log, self._data, lambda: status_line(self.roster.values()), on_status)
+        self.board = Board(reactor, agent.log, self._data, self._line, on_status)
         self.children = Children(
             reactor,
             plan.state,
@@ -408,6 +408,9 @@ class Manager:
             "version": __version__,
             "started": self._started,
         }
+
+    def _line(self) -> str:
+        return "; ".join([status_line(self.roster.values()), *self.board.trouble.values()])
 
     async def _in_thread(self, function: Callable[..., Any], *args: Any) -> Any:
         return await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), function, *args)
