@@ -377,6 +377,34 @@ def test_what_was_taken_over_is_kept_and_ended_as_any_other(site, add_fakes, man
     assert processes_of("fake-1", site.directory) == processes_of("fake-2", site.directory) == []
 
 
+@pytest.mark.parametrize(("restart", "comes_back"), [("on-failure", True), ("manual", False)])
+def test_restart_policies_hold_for_what_ends_while_no_manager_is_there(site, add_fakes, manage, restart, comes_back):
+    add_fakes("fake-1", restart=restart)
+    first = manage()
+    first.wait_ready("fake-1")
+    old = first.pid("fake-1")
+    first.handle.kill_alone()
+    kill(old)
+    second = manage()
+    if comes_back:
+        second.wait_new_pid("fake-1", old)
+    else:
+        assert second.wait_action("fake-1", "down")["target_state"] == "down"
+        assert any("restart: manual" in message for message in second.messages)
+
+
+def test_changed_arguments_are_noticed_of_what_was_taken_over(site, add_fakes, manage):
+    add_fakes("fake-1")
+    first = manage()
+    first.wait_ready("fake-1")
+    first.handle.kill_alone()
+    site.add_instance("FakeDataAgent", "fake-1", ["--mode", "idle"])
+    second = manage()
+    assert second.wait_ready("fake-1")["fake-1"]["restart_required"]
+    second.handle.client.restart(instances=["fake-1"])
+    second.wait(lambda states: states["fake-1"]["ready"] and not states["fake-1"]["restart_required"])
+
+
 def test_a_clean_stop_forgets_what_people_have_set(site, add_fakes, manage):
     add_fakes("fake-1")
     first = manage()

@@ -45,7 +45,7 @@ class HostManager:
         agent: the OCSAgent that this is the work of.
         docker_composes: compose files whose services are managed.
         docker_service_prefix: with the instance-id behind it, the name of an instance's service.
-        manager: does the work.
+        manager: does the work; None: one that is set up as the agent's arguments say.
     """
 
     def __init__(
@@ -54,14 +54,14 @@ class HostManager:
         docker_composes: Sequence[str] = (),
         docker_service_prefix: str = "ocs-",
         *,
-        manager: Manager,
+        manager: Manager | None = None,
     ) -> None:
         self.agent = agent
         self.docker_composes = list(docker_composes)
         self.docker_service_prefix = docker_service_prefix
-        self.keeper = manager
+        self._keeper = manager
         agent.stop_grace = STOP_GRACE
-        agent.on("join", lambda *_args, **_kwargs: manager.wake())
+        agent.on("join", lambda *_args, **_kwargs: self.keeper.wake())
         agent.register_process("manager", self.manager, self._stop_manager, blocking=False)
         agent.register_task("update", self.update, blocking=False)
         agent.register_task("restart", self.restart, blocking=False)
@@ -69,6 +69,16 @@ class HostManager:
         agent.register_task("remove_orphans", self.remove_orphans, blocking=False)
         agent.register_task("docker_pull", self.docker_pull, blocking=False)
         agent.register_task("die", self.die, blocking=False)
+
+    @property
+    def keeper(self) -> Manager:
+        """What does the work."""
+        if self._keeper is None:
+            args = make_parser().parse_args([])
+            vars(args).update(vars(self.agent.site_args))
+            args.docker_compose, args.docker_service_prefix = ",".join(self.docker_composes), self.docker_service_prefix
+            self._keeper = make_manager(self.agent, args, ())
+        return self._keeper
 
     @ocs_agent.param(
         "requests", default=[], cast=checked_requests, type=list, help="[(instance_id or 'all', 'up' or 'down')]"

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 
@@ -121,6 +122,13 @@ class Children:
         """Take over what an earlier manager has left of an agent; None if it has ended meanwhile."""
         supervisor = self._supervisor
         return supervisor.children[name] if supervisor and supervisor.adopt(name) else None
+
+    def ended_unseen(self, name: str) -> bool:
+        """Tell whether an agent has ended while no manager was there, other than with the whole machine."""
+        child = self._supervisor.children.get(name) if self._supervisor else None
+        if child is None or not child.history or child.state.alive:
+            return False
+        return child.history[-1].end.unknown and child.history[-1].started > psutil.boot_time()
 
     def forget(self, name: str) -> None:
         """Forget an agent that is down."""

@@ -196,6 +196,8 @@ class Manager:
         if earlier and self._reading:
             self.roster.require_restarts(changes(earlier.instances, self._reading.instances))
         self._set_first_targets(remembered)
+        if self.plan.initial_state is None:
+            self._leave_ended()
         self._complain_of(apply_requests(self.roster, requests))
 
     def _note_folder(self, text: str) -> None:
@@ -217,6 +219,13 @@ class Manager:
             if wish and instance.management != "retired" and not instance.passive_tracking:
                 instance.target_state = wish
                 instance.wished = self.plan.initial_state is None
+
+    def _leave_ended(self) -> None:
+        """Leave down what has ended unseen, where no end is to be followed by a start."""
+        for name, instance in self.roster.items():
+            if instance.restart == "manual" and self.children.ended_unseen(name):
+                self.board.say(f"{name} has ended while no manager was there, and stays down (restart: manual).")
+                instance.target_state, instance.wished = "down", True
 
     def _adopt_leftovers(self) -> None:
         for name in self.children.leftovers():
