@@ -12,6 +12,7 @@ template, and limits, priorities and the mask for new files are those that the m
 """
 
 import argparse
+import builtins
 import gc
 import json
 import os
@@ -236,7 +237,8 @@ def _set_arguments(argv: list[str]) -> None:
     sys.orig_argv = list(argv)
     sys.argv = ["-m", *argv[3:]]
     # Ours is still in use, by the functions that are being run.
-    sys.modules["__main__"] = ModuleType("__main__")
+    main_module = sys.modules["__main__"] = ModuleType("__main__")
+    vars(main_module).update(__annotations__={}, __builtins__=builtins)
 
 
 def _set_title(title: str, name: str | None = None) -> None:
