@@ -162,8 +162,7 @@ class _Call(ProcessProtocol):
             self._reactor.spawnProcess(self, argv[0], argv, env, folder)
         except OSError as error:
             raise DockerError(f"{self.argv[0]} cannot be started: {error.strerror or error}") from error
-        self._pid = self.transport.pid
-        if self._patience:
+        if self._patience and not self._over:
             self._set_alarm(self._patience.limit, self._too_slow)
 
     async def ended(self) -> Answer:
@@ -183,7 +182,8 @@ class _Call(ProcessProtocol):
         return self._end()
 
     def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
-        """Nobody types there."""
+        """Note who it is, while the transport knows; nobody types there."""
+        self._pid = self.transport.pid
         self.transport.closeStdin()
 
     def outReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name

@@ -15,7 +15,7 @@ from ocs.agents.host_manager.docker.engine import Engine
 from ocs.agents.host_manager.docker.gather import Gatherer
 from ocs.agents.host_manager.docker.logs import logs_call, merge_logs
 from ocs.agents.host_manager.docker.model import Container, Project, Sight
-from ocs.agents.host_manager.docker.progress import Progress
+from ocs.agents.host_manager.docker.progress import Failures, Progress
 from ocs.agents.host_manager.docker.readings import Readings, Status
 from ocs.agents.host_manager.docker.state import Overview, containers_of, describe
 from ocs.agents.host_manager.docker.tools import Limits, Programs, Tools, find_tools
@@ -187,7 +187,7 @@ class Compose:
         found = containers_of(project, service, self._sight)
         if not found:
             raise DockerError(f"{service} has no container now, and with it its output has gone")
-        argv = [*self._engine.tools.docker, *logs_call(found[0].id, lines)]
+        argv = self._engine.tools.on_engine(*logs_call(found[0].id, lines))
         answer = await self._engine.do(argv, self._limits.question, keep_last=True)
         return merge_logs(answer.out, answer.err, lines)
 
@@ -249,6 +249,9 @@ class Compose:
     async def _ready(self) -> None:
         if not self._watch.running:
             await self._look()
+        elif not self.status:
+            # The first look is still under way.
+            await self._watch.look()
 
     async def _project_of(self, service: str) -> Project:
         await self._ready()
@@ -309,7 +312,7 @@ class Compose:
         found = {name: containers_of(project, name, self._sight)[:1] for name in names}
         for name in [name for name in names if found[name]]:
             try:
-                await self._engine.do([*self._engine.tools.docker, "start", found[name][0].id], self._limits.question)
+                await self._engine.do(self._engine.tools.on_engine("start", found[name][0].id), self._limits.question)
             except DockerError as error:
                 reason = f"{error}; {reason}"
                 found[name] = []
@@ -340,13 +343,18 @@ class Compose:
             progress(f"{project.file}: all images are built here")
             return ""
         progress(f"{project.file}: fetching images")
-        say = Progress(progress, self._reactor.seconds)
+        say, failed = Progress(progress, self._reactor.seconds), Failures()
+
+        def take(line: str) -> None:
+            failed.take(line)
+            say(line)
+
         try:
-            argv = self._engine.tools.compose_on(project.file, "pull", "--ignore-buildable")
-            await self._engine.do(argv, cwd=project.file.parent, on_line=say)
+            argv = self._engine.tools.compose_on(project.file, "pull", "--ignore-buildable", "--ignore-pull-failures")
+            await self._engine.do(argv, cwd=project.file.parent, on_line=take)
         except DockerError as error:
             return f"{project.file}: {error}"
-        return ""
+        return f"{project.file}: {failed.text}" if failed.text else ""
 
     async def _in_thread(self, function: Callable[..., Any], *args: Any) -> Any:
         return await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), function, *args)

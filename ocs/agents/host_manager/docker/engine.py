@@ -71,7 +71,7 @@ class Engine:
         wanted = [f"--filter=event={name}" for name in (*_CONTAINER_EVENTS, *_IMAGE_EVENTS)]
         kinds = ["--filter=type=container", "--filter=type=image"]
         form = ["--format", answers.EVENT_FORMAT, "--since", f"{since:.3f}"]
-        answer = await self.calls.run([*self.tools.docker, "events", *form, *kinds, *wanted], None, on_line=on_line)
+        answer = await self.calls.run(self.tools.on_engine("events", *form, *kinds, *wanted), None, on_line=on_line)
         raise DockerError(f"docker events ended: {answer.reason}")
 
     async def do(self, argv: Sequence[str], patience: Patience | None = None, **keywords: Any) -> Answer:
@@ -105,25 +105,25 @@ class Engine:
         patience = Patience(longest + self.limits.stop)
         given = () if stop_time is None else ("-t", f"{math.ceil(stop_time)}")
         for words in (("stop", *given), ("rm",)):
-            answer = await self.calls.run([*self.tools.docker, *words, *ids], patience)
+            answer = await self.calls.run(self.tools.on_engine(*words, *ids), patience)
             if answer.code and not answers.only_missing(answer.err):
                 raise DockerError(answer.reason)
 
     async def _containers(self, projects: Sequence[str]) -> list[Container]:
         listing = ("ps", "--all", "--no-trunc", "--filter=label=com.docker.compose.project")
-        answer = await self.do([*self.tools.docker, *listing, "--format", answers.LIST_FORMAT], self.limits.question)
+        answer = await self.do(self.tools.on_engine(*listing, "--format", answers.LIST_FORMAT), self.limits.question)
         ids = answers.parse_list(answer.out, projects)
         if not ids:
             return []
         inspect = ("container", "inspect", "--format", answers.CONTAINER_FORMAT)
-        return answers.parse_containers(await self._inspected([*self.tools.docker, *inspect, *ids]))
+        return answers.parse_containers(await self._inspected(self.tools.on_engine(*inspect, *ids)))
 
     async def _images(self, names: Sequence[str]) -> dict[str, str]:
         asked = [name for name in names if answers.is_image_name(name)]
         if not asked:
             return {}
         inspect = ("image", "inspect", "--format", answers.IMAGE_FORMAT)
-        return answers.parse_images(await self._inspected([*self.tools.docker, *inspect, *asked]), asked)
+        return answers.parse_images(await self._inspected(self.tools.on_engine(*inspect, *asked)), asked)
 
     async def _inspected(self, argv: Sequence[str]) -> str:
         """Return what is told of those that are there; that others are not is no error."""

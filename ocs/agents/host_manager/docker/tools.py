@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from ocs.agents.host_manager.docker.answers import parse_version
@@ -57,11 +57,22 @@ class Programs:
 class Tools:
     """The programs that work here."""
 
-    docker: tuple[str, ...] = field(default=("docker",))
+    docker: tuple[str, ...] = ()
+    """How a call of docker begins; empty: there is none."""
     compose: tuple[str, ...] = ()
     """How a call of Compose begins; empty: there is none that works."""
     trouble: str = ""
     """What is missing, and what to do."""
+
+    def on_engine(self, *words: str) -> tuple[str, ...]:
+        """Return a call of docker.
+
+        Raises:
+            DockerError: there is no docker.
+        """
+        if not self.docker:
+            raise DockerError(self.trouble)
+        return (*self.docker, *words)
 
     def compose_on(self, file: Path, *words: str) -> tuple[str, ...]:
         """Return a call of Compose on a file.

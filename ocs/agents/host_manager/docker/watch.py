@@ -1,5 +1,6 @@
 """When the engine is looked at: at once when something has happened, slowly otherwise, and later and later in vain."""
 
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,9 +16,8 @@ __all__ = ["Watch"]
 SHORTEST_GAP = 0.2
 """Between two looks that events ask for, in seconds."""
 LONGEST_GAP = 2.0
-"""The same, while events go on and on."""
-_CALM = 5.0
-"""After so much time without an event the gap is short again, in seconds."""
+"""The same, while events go on and on: when there have been `MANY_LOOKS` of them in `MANY_LOOKS` seconds."""
+MANY_LOOKS = 10
 
 
 class Watch:
@@ -55,8 +55,10 @@ class Watch:
         self._waiting: list[Deferred[None]] = []
         self._pause = limits.first_pause
         self._follow_pause = 0.0
-        self._gap = SHORTEST_GAP
-        self._last_look = self._last_event = float("-inf")
+        self._has_news = False
+        self._news_looks: deque[float] = deque(maxlen=MANY_LOOKS)
+        """When events were the reason for the last looks."""
+        self._last_look = float("-inf")
 
     def start(self) -> None:
         """Begin, with a look."""
@@ -84,12 +86,16 @@ class Watch:
         return seen
 
     def _happened(self) -> None:
-        now = self._reactor.seconds()
-        if now - self._last_event > _CALM:
-            self._gap = SHORTEST_GAP
-        self._last_event = now
-        if self.running:
-            self._alarm.set(max(0.0, self._last_look + self._gap - now))
+        self._has_news = True
+        if self.running and not self._looking:
+            self._alarm.set(self._until_next())
+
+    def _until_next(self) -> float:
+        """Return when what has happened is to be looked at, in seconds."""
+        now, looks = self._reactor.seconds(), self._news_looks
+        busy = len(looks) == MANY_LOOKS and now - looks[0] < MANY_LOOKS
+        gap = LONGEST_GAP if busy else SHORTEST_GAP
+        return max(0.0, float(self._last_look - now) + gap)
 
     def _begin_look(self) -> None:
         if self.running and not self._looking:
@@ -99,6 +105,9 @@ class Watch:
     async def _look_once(self) -> None:
         waiting, self._waiting = self._waiting, []
         answered = False
+        if self._has_news:
+            self._has_news = False
+            self._news_looks.append(self._reactor.seconds())
         try:
             answered = await self._look()
         finally:
@@ -114,8 +123,7 @@ class Watch:
             self._pause = min(2 * self._pause, self._limits.poll)
             return
         self._pause = self._limits.first_pause
-        self._gap = min(2 * self._gap, LONGEST_GAP)
-        self._alarm.set(0.0 if self._waiting else self._limits.poll)
+        self._alarm.set(0.0 if self._waiting else self._until_next() if self._has_news else self._limits.poll)
         if not self._following:
             self._follow_alarm.set(self._follow_pause)
 
