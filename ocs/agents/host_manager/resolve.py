@@ -13,25 +13,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ocs.agents.host_manager.instances import HOSTED, ManagedInstance, steady_time
+from ocs.supervisor import Policy
 
-__all__ = ["back_off", "resolve_child_state", "stability_factor"]
+__all__ = ["resolve_child_state", "stability_factor"]
 
 LAUNCH_PATIENCE = 15.0
 """How long it may take until something launched is seen running, in seconds."""
 STOP_PATIENCE = 20.0
 """How long it may take until it has gone, before it is told again, in seconds: a runner's signals take 15."""
-FIRST_DELAY, LONGEST_DELAY = 3.0, 60.0
-"""Between an end that nobody asked for and the next start, in seconds."""
-STABLE_AFTER = 60.0
+_POLICY = Policy()
+LONGEST_DELAY = _POLICY.longest_delay
+"""Between an end that nobody asked for and the next start, in seconds, at most."""
+STABLE_AFTER = _POLICY.stable_after
 """What has run this long starts again at once, its earlier failures forgotten, in seconds."""
 
 _MOST_FAILURES = 100
 _MOST_STEPS = 8
-
-
-def back_off(failures: int) -> float:
-    """Return how long to wait before the start after ``failures`` failures in a row, in seconds."""
-    return 0.0 if failures <= 0 else float(min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(failures - 1, 10)))
 
 
 def stability_factor(
@@ -267,7 +264,7 @@ def _failed(look: _Look) -> str:
     if minst.passive_tracking or minst.target_state != "up":
         minst.target_state = "passive" if minst.passive_tracking else minst.target_state
         return "down"
-    minst.at = look.now + back_off(minst.failures)
+    minst.at = look.now + _POLICY.delay(minst.failures)
     if stable:
         return "start"
     look.say(f"{minst.full_name} is started again in {minst.at - look.now:g} s.")

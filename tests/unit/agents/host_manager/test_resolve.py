@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from ocs.agents.host_manager.drivers import ManagedInstance, resolve_child_state, stability_factor
 from ocs.agents.host_manager.instances import steady_time
-from ocs.agents.host_manager.resolve import LAUNCH_PATIENCE, LONGEST_DELAY, STABLE_AFTER, STOP_PATIENCE, back_off
+from ocs.agents.host_manager.resolve import LAUNCH_PATIENCE, LONGEST_DELAY, STABLE_AFTER, STOP_PATIENCE
 
 NOW = 1_790_000_000.0
 STATES = ("down", "start", "start_at", "wait_start", "up", "wait_dead", "?")
@@ -106,11 +106,6 @@ def test_what_is_held_is_launched_when_it_is_let_go():
     assert minst.next_action == "start"
     minst.held = ""
     assert resolved(minst)["launch"]
-
-
-@pytest.mark.parametrize(("failures", "delay"), [(0, 0), (1, 3), (2, 6), (3, 12), (4, 24), (5, 48), (6, 60), (99, 60)])
-def test_back_off(failures, delay):
-    assert back_off(failures) == delay
 
 
 def test_what_keeps_failing_waits_longer_and_longer():
