@@ -17,11 +17,12 @@ import gc
 import json
 import os
 import runpy
+import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import ModuleType, TracebackType
@@ -91,12 +92,14 @@ def main(words: Sequence[str] | None = None) -> int:
     args = parser.parse_args(words)
     with suppress(PermissionError):  # it leads a session already
         os.setsid()
+    # It ends when the manager does, which hears of the same signals if the whole machine is told to end.
+    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     with socket.socket(fileno=args.socket) as manager:
         loaded = _load(manager, args.modules)
         agent = _serve(manager, loaded) if loaded else None
     if agent:
         # What has been noted stays where it is: giving it back would touch the memory that all agents share.
-        _run(agent)
+        _run(agent, handlers)
     return 0
 
 
@@ -194,9 +197,11 @@ def _fork_on(inner: int, outer: int) -> int:
 # In the agent.
 
 
-def _run(agent: _Request) -> None:
+def _run(agent: _Request, handlers: Mapping[signal.Signals, Any]) -> None:
     """Become the agent, once it has been let in."""
     os.setsid()
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
     for descriptor in (1, 2):
         os.dup2(agent.output, descriptor)
     os.close(agent.output)

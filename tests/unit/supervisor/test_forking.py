@@ -274,6 +274,14 @@ async def test_what_modules_print_when_they_are_loaded_is_logged_up_to_a_point(m
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_template_does_not_end_before_its_manager_does(starter):
+    first = await runs(starter)
+    os.kill(first, signal.SIGTERM)
+    os.kill(first, signal.SIGINT)
+    assert await runs(starter) == first
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_template_that_is_killed_is_there_again_soon_and_this_is_logged_once(starter, monkeypatch):
     monkeypatch.setattr(forking, "_FIRST_PAUSE", 0.2)
     first = await runs(starter)
