@@ -8,7 +8,17 @@ from ocs.base import OpCode
 from ocs.errors import TopicError
 from ocs.monitor import SiteMonitor
 
-__all__ = ["AgentFound", "Topic", "activity", "as_json", "from_monitor", "from_registry", "op_code_name", "report", "resolve_topic"]
+__all__ = [
+    "AgentFound",
+    "Topic",
+    "activity",
+    "as_json",
+    "from_monitor",
+    "from_registry",
+    "op_code_name",
+    "report",
+    "resolve_topic",
+]
 
 
 _TOPIC = re.compile(r"[^\s#]+")
