@@ -1,6 +1,7 @@
 """Calls of programs: each a process with a time limit, of which a bounded part of the output is kept."""
 
 import os
+import re
 import shutil
 import sys
 from collections import deque
@@ -12,6 +13,7 @@ from typing import Any
 
 from twisted.internet.base import DelayedCall
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
@@ -178,6 +180,9 @@ class _Call(ProcessProtocol):
         self._error = self._error or kind(reason)
         if not self._over:
             self._signal_group()
+            with suppress(ProcessExitedAlready):
+                # It may not have come to lead a group of its own yet.
+                self.transport.signalProcess("KILL")
             self._set_alarm(_KILL_TIME, self._finish)
         return self._end()
 
@@ -294,21 +299,19 @@ def _code_of(reason: Any) -> int:
 
 
 def _title(argv: Sequence[str]) -> str:
-    """Return a call as a person would name it: the program and its first words."""
-    words = [Path(argv[0]).name, *argv[1:]]
-    skip = False
-    named: list[str] = []
+    """Return a call as a person would name it: the program, and the words that say what is wanted."""
+    words = iter(argv[1:])
+    named = [Path(argv[0]).name]
     for word in words:
-        if skip:
-            skip = False
-        elif word in _VALUED:
-            skip = True
-        elif word.startswith("-"):
-            break
-        else:
+        if word in _VALUED:
+            next(words, None)
+        elif _VERB.fullmatch(word):
             named.append(word)
+        else:
+            break
     return " ".join(named[:4])
 
 
 _VALUED = ("-f", "--profile")
 """Options with a value, that come before the word that says what is wanted."""
+_VERB = re.compile(r"[a-z]{2,12}")
