@@ -51,8 +51,7 @@ class Engine:
         if not self.tools.compose:
             plain: Project = await self.in_thread(read_plainly, file)
             return plain
-        # All profiles: what is in none that is active is no orphan, and can be started by its name.
-        argv = self.tools.compose_on(file, "--profile", "*", "config", "--format", "json")
+        argv = self.tools.compose_on(file, "config", "--format", "json")
         answer = await self.calls.run(argv, Patience(self.limits.config), cwd=file.parent)
         if answer.code:
             raise ComposeFileError(await self.in_thread(explain, file, answer.reason))

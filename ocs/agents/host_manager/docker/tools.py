@@ -77,12 +77,14 @@ class Tools:
     def compose_on(self, file: Path, *words: str) -> tuple[str, ...]:
         """Return a call of Compose on a file.
 
+        All its profiles are meant: each service is started by its name, and one that is asleep is no orphan.
+
         Raises:
             DockerError: there is no Compose.
         """
         if not self.compose:
             raise DockerError(self.trouble)
-        return (*self.compose, "-f", str(file), *words)
+        return (*self.compose, "-f", str(file), "--profile", "*", *words)
 
 
 async def find_tools(calls: Calls, programs: Programs, limit: float) -> Tools:
