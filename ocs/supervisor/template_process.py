@@ -4,7 +4,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ class TemplateProcess(ProcessProtocol):
         self._began = reactor.seconds()
         self._socket: socket.socket | None = None
         self._lines = 0
+        self._partial: dict[int, bytes] = {}
 
     @property
     def age(self) -> float:
@@ -131,15 +132,21 @@ class TemplateProcess(ProcessProtocol):
         """Return what the reactor calls this in its log."""
         return "template"
 
-    def childDataReceived(self, childFD: int, data: bytes) -> None:  # noqa: ARG002, N802, N803 - Twisted's names
+    def childDataReceived(self, childFD: int, data: bytes) -> None:  # noqa: N802, N803 - Twisted's names
         """Log what it prints, up to a point."""
-        for line in data.decode(errors="replace").splitlines():
+        *lines, rest = (self._partial.get(childFD, b"") + data).split(b"\n")
+        self._partial[childFD] = rest[:_LONGEST_LINE]
+        self._tell(lines)
+
+    def _tell(self, lines: Iterable[bytes]) -> None:
+        for line in lines:
             if self._lines < _MOST_LINES and line.strip():
                 self._lines += 1
-                self._log.warn("template for agents: {line}", line=line[:_LONGEST_LINE])
+                self._log.warn("template for agents: {line}", line=line[:_LONGEST_LINE].decode(errors="replace"))
 
     def processEnded(self, reason: Failure) -> None:  # noqa: N802 - Twisted's name
         """Pass the end on."""
+        self._tell(self._partial.values())
         self.end()
         end: Any = reason.value
         self._on_end(self, f"signal {end.signal}" if end.signal else f"exit code {end.exitCode}")

@@ -8,7 +8,9 @@ import sys
 import psutil
 import pytest
 import pytest_twisted
+from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred
+from twisted.internet.task import deferLater
 
 from ocs.supervisor import Command, LaunchError, forking
 from ocs.supervisor.proc import read_stat
@@ -266,6 +268,8 @@ async def test_what_modules_print_when_they_are_loaded_is_logged_up_to_a_point(m
     (lib / "loud.py").write_text("for i in range(100): print('line', i)\n")
     starter = make_starter(modules=["loud", "preloaded"])
     await reads(starter, lib)
+    while len(starter.log.lines) < 20:
+        await deferLater(reactor, 0.01)
     assert starter.log.lines[:2] == ["template for agents: line 0", "template for agents: line 1"]
     assert len(starter.log.lines) == 20
 
