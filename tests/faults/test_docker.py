@@ -9,6 +9,7 @@ import pytest
 import pytest_twisted
 from pytest_twisted import ensureDeferred
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.logger import globalLogPublisher
 
 from ocs.agents.host_manager.docker import Compose, Limits
@@ -139,16 +140,16 @@ CONFIG = """echo '{"name": "p", "services": {"a": {"image": "x"}}}'"""
 
 @ensureDeferred
 async def test_what_hangs_is_killed_with_all_it_has_started_and_never_piles_up(with_docker, tmp_path):
-    limits = Limits(look=0.5, config=0.5, poll=0.2, files=0.1, first_pause=0.1)
+    limits = Limits(look=1.5, poll=0.2, files=0.1, first_pause=0.1)
     sleeper = f"{sys.executable} -c 'import time; time.sleep(600)' {tmp_path} & wait"
     compose = with_docker(f'case "$*" in *config*) {CONFIG};; *) {sleeper};; esac', limits)
     most = 0
     troubles = set()
-    for _look in range(4):
+    for _look in range(3):
         await compose.look()
         troubles.add(compose.trouble)
         most = max(most, len(processes_of(tmp_path)))
-    assert troubles == {"docker ps gave no answer within 0.5 s, and was killed"}
+    assert troubles == {"docker ps gave no answer within 1.5 s, and was killed"}
     assert most <= 2
     await compose.stop()
     assert processes_of(tmp_path) == []
@@ -194,6 +195,28 @@ async def test_a_start_without_a_word_is_given_up_and_one_that_talks_is_not(with
     compose = with_docker(ps + "*up*) sleep 600;; esac", Limits(silence=0.5, poll=600))
     with pytest.raises(DockerError, match=r"docker compose up has said nothing for 0.5 s, and was killed"):
         await compose.up("a")
+    await compose.stop()
     talks = "*up*) for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.2; done;; esac"
     compose = with_docker(ps + talks, Limits(silence=1.0, poll=600))
     await compose.up("a")
+
+
+@ensureDeferred
+async def test_stopping_breaks_off_what_is_under_way_and_begins_nothing_more(with_docker, tmp_path):
+    notes = tmp_path / "calls"
+    sleeper = f"{sys.executable} -c 'import time; time.sleep(600)' {tmp_path} & wait"
+    images = '*image*) echo \'["sha256:1",["x:latest"],[]]\';;'
+    body = f'echo "$@" >>{notes}; case "$*" in *config*) {CONFIG};; *up*|events*) {sleeper};; {images} esac'
+    compose = with_docker(body, Limits(poll=600))
+    await compose.look()
+    starting = Deferred.fromCoroutine(compose.up("a"))
+    await until(lambda: " up " in notes.read_text())
+    await compose.stop()
+    with pytest.raises(DockerError, match="docker compose up was broken off"):
+        await starting
+    last = notes.read_text().splitlines()[-1]
+    assert " up " in last
+    assert processes_of(tmp_path) == []
+    compose.start()
+    await compose.look()
+    assert compose.trouble == ""

@@ -209,7 +209,7 @@ async def test_an_end_is_seen_by_its_event_with_its_exit_code(site):
 
 @ensureDeferred
 async def test_what_others_do_to_a_container_is_seen(site):
-    site.write({"ocs-a": service(healthcheck={"test": "true", "interval": "0.2s"})})
+    site.write({"ocs-a": service(healthcheck={"test": "true", "interval": "0.2s", "timeout": "2s"})})
     compose = await site.watch()
     site.engine.compose(site.file, "create")
     await until(lambda: compose.services["ocs-a"]["state"] == "created")
@@ -499,6 +499,28 @@ async def test_both_outputs_come_in_the_order_of_time(site):
     await compose.down("ocs-a")
     with pytest.raises(DockerError, match="ocs-a has no container"):
         await compose.logs("ocs-a", 2)
+
+
+@ensureDeferred
+async def test_with_nothing_to_fetch_or_to_remove_that_is_said(site):
+    site.write_text(f"FROM {IMAGE}\n", "Dockerfile")
+    site.write({"ocs-a": {"build": "."}})
+    compose = await site.watch()
+    said: list[str] = []
+    await compose.pull(said.append)
+    await compose.remove_orphans(1.0, said.append)
+    assert said == [f"{site.file}: all images are built here", "There are no orphans."]
+
+
+@ensureDeferred
+async def test_images_are_fetched_once_at_a_time(site):
+    site.write({"ocs-a": service(image="127.0.0.1:1/nobody/there:1")})
+    compose = await site.watch()
+    first = Deferred.fromCoroutine(compose.pull(lambda _line: None))
+    with pytest.raises(DockerError, match="already"):
+        await compose.pull(lambda _line: None)
+    with pytest.raises(DockerError, match="connection refused"):
+        await first
 
 
 # The programs

@@ -77,6 +77,7 @@ class Calls:
         self._reactor = reactor
         self._env = {**(os.environ if env is None else env), **_ENV}
         self._under_way: set[_Call] = set()
+        self._stopped = False
 
     async def run(
         self,
@@ -98,8 +99,10 @@ class Calls:
 
         Raises:
             CallTimeoutError: it took too long, and was killed.
-            DockerError: it cannot be started, was killed by `stop`, or printed too much.
+            DockerError: it cannot be started, was killed by `stop` or comes after that, or printed too much.
         """
+        if self._stopped:
+            raise DockerError(f"{_title(argv)} is not begun: the end has come")
         if len(self._under_way) >= MOST_CALLS:
             raise DockerError(f"{_title(argv)}: {MOST_CALLS} calls are under way already; do they hang?")
         call = _Call(self._reactor, tuple(argv), patience, on_line, keep_last=keep_last)
@@ -110,12 +113,17 @@ class Calls:
         finally:
             self._under_way.discard(call)
 
+    def allow(self) -> None:
+        """Begin calls again."""
+        self._stopped = False
+
     def stop(self) -> "Deferred[Any]":
-        """Kill all that is under way.
+        """Kill all that is under way, and begin nothing more until `allow`.
 
         Returns:
             Fires when it has gone.
         """
+        self._stopped = True
         return DeferredList([call.kill(f"{_title(call.argv)} was broken off") for call in list(self._under_way)])
 
 

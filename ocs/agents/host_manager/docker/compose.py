@@ -83,9 +83,12 @@ class Compose:
         self._downs = Gatherer(reactor, self._stop, _DOWNS_AT_ONCE)
         self._fetching = DeferredSemaphore(_FETCHED_AT_ONCE)
         self._pulling = False
+        self._stopped = False
 
     def start(self) -> None:
         """Begin to watch."""
+        self._calls.allow()
+        self._stopped = False
         self._watch.start()
 
     def stop(self) -> "Deferred[Any]":
@@ -94,11 +97,14 @@ class Compose:
         Returns:
             Fires when the last process has gone.
         """
+        self._stopped = True
         self._watch.stop()
         return self._calls.stop()
 
     async def look(self) -> None:
         """Look at files and engine now, rather than when something happens."""
+        if self._stopped:
+            return
         await (self._watch.look() if self._watch.running else ensureDeferred(self._look()))
 
     # What is asked for
@@ -248,7 +254,7 @@ class Compose:
 
     async def _ready(self) -> None:
         if not self._watch.running:
-            await self._look()
+            await self.look()
         elif not self.status:
             # The first look is still under way.
             await self._watch.look()
