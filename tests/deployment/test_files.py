@@ -76,8 +76,9 @@ def test_aggregators_have_so3g_and_others_the_small_image(compose):
 
 
 def test_the_documentation_builds_upon_the_image_of_this_version():
-    page = (ROOT / "docs" / "user" / "docker.md").read_text()
-    assert set(re.findall(r"(?:ocs-agent:|OCS_VERSION=)([\d.]+\d)", page)) == {ocs.__version__}
+    pages = [(ROOT / "docs" / "user" / f"{name}.md").read_text() for name in ("docker", "managing-a-host")]
+    named = [set(re.findall(r"(?:ocs-agent:|OCS_VERSION=)(\w[\w.]*)", page)) for page in pages]
+    assert named == [{ocs.__version__}] * 2
 
 
 def test_every_variable_of_the_compose_file_is_in_the_env_file_and_the_other_way_round():
