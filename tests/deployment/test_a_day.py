@@ -78,7 +78,9 @@ class Machine:
 
     def pid(self, name):
         """The process of an agent, in a container or not, as the machine's process table has it."""
-        found = [each.pid for each in psutil.process_iter(["cmdline"]) if each.info["cmdline"][:1] == [f"ocs-agent:{name}"]]
+        found = [
+            each.pid for each in psutil.process_iter(["cmdline"]) if each.info["cmdline"][:1] == [f"ocs-agent:{name}"]
+        ]
         assert len(found) <= 1, f"{name} runs {len(found)} times"
         return found[0] if found else None
 
