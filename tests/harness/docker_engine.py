@@ -1,10 +1,13 @@
 """A real docker engine for the tests, with Compose and an image made of this machine's busybox: see docker-tests.md."""
 
+import fcntl
 import io
 import os
 import secrets
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import tarfile
@@ -18,6 +21,7 @@ import pytest
 from tests.harness.waiting import wait_for
 
 IMAGE = "ocs-test/busybox:1"
+_SET_FLAGS, _ADD_BRIDGE, _REMOVE_BRIDGE = 0x8914, 0x89A0, 0x89A1  # SIOCSIFFLAGS, SIOCBRADDBR, SIOCBRDELBR
 _PLUGIN_FOLDERS = ("/usr/local/lib", "/usr/local/libexec", "/usr/lib", "/usr/libexec")
 _APPLETS = ("sh", "sleep", "echo", "true", "false", "cat", "kill", "nc", "wget", "hostname", "seq")
 
@@ -123,10 +127,12 @@ class PrivateEngine(DockerEngine):
         super().__init__(folder, f"unix://{self._run}/docker.sock")
         self._data = folder / "data"
         self._log = folder / "engine.log"
+        self._bridge = f"ocs-{secrets.token_hex(4)}"
         self._networks = f"10.213.{secrets.randbelow(64) * 4}.0/22"
         self._containerd: subprocess.Popen | None = None
         self.process: subprocess.Popen | None = None
         try:
+            add_bridge(self._bridge)
             self._start_containerd()
             self.start()
             self._let_networks_talk("-I")
@@ -140,7 +146,8 @@ class PrivateEngine(DockerEngine):
         options = ["--data-root", self._data, "--exec-root", self._run, "--pidfile", self._run / "pid"]
         options += ["--host", self.env["DOCKER_HOST"], "--containerd", self._run / "containerd.sock"]
         # The machine's firewall is left alone, and its routing: an engine of the user's own may count on them.
-        options += ["--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false"]
+        # Without a bridge of its own it would use, or remove, that of the user's engine.
+        options += [f"--bridge={self._bridge}", "--iptables=false", "--ip6tables=false", "--ip-forward=false"]
         options += [f"--default-address-pool=base={self._networks},size=26", "--shutdown-timeout=1"]
         self.process = self._spawn("dockerd", *options)
         wait_for(self._answers, timeout=60)
@@ -176,6 +183,7 @@ class PrivateEngine(DockerEngine):
             with suppress(subprocess.TimeoutExpired):
                 process.wait(20)
         self._kill_the_rest()
+        remove_bridge(self._bridge)
         for mount in sorted(_mounts_below(self.folder, self._run), reverse=True):
             subprocess.run(["umount", "--lazy", mount], check=False, capture_output=True)
         for folder in (self._run, self._data):
@@ -228,6 +236,30 @@ class PrivateEngine(DockerEngine):
                     if name in (folder / "cmdline").read_bytes():
                         found.append(int(folder.name))
         return found
+
+
+def add_bridge(name: str) -> None:
+    """Make a network bridge, which needs no program for it.
+
+    Raises:
+        EngineMissingError: the system refuses.
+    """
+    try:
+        _ask_network(_ADD_BRIDGE, name.encode())
+    except OSError as error:
+        raise EngineMissingError(f"no network bridge can be made here: {error.strerror}") from error
+
+
+def remove_bridge(name: str) -> None:
+    """Remove a network bridge, if it is there."""
+    with suppress(OSError):
+        _ask_network(_SET_FLAGS, struct.pack("16sh22x", name.encode(), 0))
+        _ask_network(_REMOVE_BRIDGE, name.encode())
+
+
+def _ask_network(request: int, argument: bytes) -> None:
+    with socket.socket() as any_socket:
+        fcntl.ioctl(any_socket, request, argument.ljust(40, b"\0"))
 
 
 def start_engine(folder: Path) -> DockerEngine:
