@@ -29,7 +29,8 @@ run: $(VENV)/.run ## run the demonstration site: router, registry, aggregator, f
 	@$(BIN)/ocs up
 
 test: $(VENV)/.dev .peers/.done ## run every test: unit, integration, faults, interoperation with the published package
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile tests/unit tests/integration tests/interop; first=$$?; \
+	$(BIN)/python -m pytest tests/faults tests/deployment && exit $$first
 
 check: $(VENV)/.dev ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check .
