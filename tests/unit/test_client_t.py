@@ -135,7 +135,9 @@ def generator(session):
 
 
 @pytest.mark.parametrize(
-    "work", [coroutine, generator, inlineCallbacks(generator), succeed, lambda session: session], ids=repr
+    "work",
+    [coroutine, generator, inlineCallbacks(generator), succeed, lambda session: session],
+    ids=["coroutine", "generator", "inlineCallbacks", "Deferred", "function"],
 )
 def test_scripts_may_be_coroutines_generators_or_functions(work):
     assert result_of(_as_deferred(work, 5)) == 5
