@@ -36,7 +36,7 @@ async def test_it_starts_and_ends_a_process():
 
 @ensureDeferred
 async def test_an_exit_code_is_had_and_it_can_be_started_again():
-    made = helper("raise SystemExit(3)")
+    made = helper("import time; time.sleep(0.5); raise SystemExit(3)")
     made.up()
     await until(lambda: not made.status[0])
     assert made.status == (False, 3)
