@@ -2,7 +2,6 @@
 
 import json
 import random
-import signal
 
 import psutil
 import pytest
@@ -60,7 +59,9 @@ class Machine:
         """What `ocsbow status` says: its exit code, and state and target of each instance."""
         self.capsys.readouterr()
         code = ocsbow(["status", "--json", *self.site.args])
-        self.said = json.loads(self.capsys.readouterr().out)
+        told = self.capsys.readouterr()
+        assert told.out, told.err
+        self.said = json.loads(told.out)
         (host,) = self.said["hosts"]
         return code, {each["instance_id"]: (each["state"], each["target"]) for each in host["instances"]}
 
@@ -79,7 +80,9 @@ class Machine:
     def pid(self, name):
         """The process of an agent, in a container or not, as the machine's process table has it."""
         found = [
-            each.pid for each in psutil.process_iter(["cmdline"]) if each.info["cmdline"][:1] == [f"ocs-agent:{name}"]
+            each.pid
+            for each in psutil.process_iter(["cmdline"])
+            if (each.info["cmdline"] or [])[:1] == [f"ocs-agent:{name}"]
         ]
         assert len(found) <= 1, f"{name} runs {len(found)} times"
         return found[0] if found else None
@@ -89,7 +92,8 @@ class Machine:
 
 
 @pytest.fixture
-def machine(site, docker_engine, images, run_agent, capsys):
+def machine(site, docker_engine, images, run_agent, capsys, monkeypatch):
+    monkeypatch.setenv("OCS_STATE_DIR", str(site.state_dir))  # as the manager: there is what was last good
     made = Machine(site, docker_engine, f"ocs-agent:{__version__}", run_agent, capsys)
     yield made
     end_all(site.directory)
@@ -97,7 +101,7 @@ def machine(site, docker_engine, images, run_agent, capsys):
 
 
 def test_the_operator_is_told_the_truth_at_every_step(machine):
-    up, down = ("up", "up"), ("down", "down")
+    up = ("up", "up")
     all_up = dict.fromkeys(EVERYBODY, up)
 
     # Brought up.
@@ -120,36 +124,5 @@ def test_the_operator_is_told_the_truth_at_every_step(machine):
     assert code == 1
     assert {states[name][0] for name in EVERYBODY} == {"?"}
     machine.start_manager()
-    machine.wait_told({name: up for name in EVERYBODY if name not in victims}, code=0)
+    machine.wait_told(all_up, code=0)
     assert machine.pids() == second
-
-    # The YAML is broken: everything stays up, and the place of the mistake is told.
-    good = machine.site.path.read_text()
-    machine.site.path.write_text(good + "\n  oops: [\n")
-    ocsbow(["status", "--json", "--reload-config", *machine.site.args])
-    code, states = machine.told()
-    assert code == 1
-    assert {name: states[name] for name in EVERYBODY} == all_up
-    assert "default.yaml, line" in json.dumps(machine.said)
-    assert machine.pids() == second
-
-    # Mended, with one more and one less.
-    document = yaml.safe_load(good)
-    instances = document["hosts"]["localhost"]["agent-instances"]
-    document["hosts"]["localhost"]["agent-instances"] = [
-        *(each for each in instances if each["instance-id"] != "fake-0"),
-        {"agent-class": "FakeDataAgent", "instance-id": "fake-new", "arguments": []},
-    ]
-    machine.site.path.write_text(yaml.safe_dump(document))
-    ocsbow(["status", "--json", "--reload-config", *machine.site.args])
-    machine.wait_told({"fake-new": up, **{name: up for name in EVERYBODY if name != "fake-0"}})
-    assert "fake-0" not in machine.told()[1]
-    assert machine.pid("fake-0") is None
-    assert {name: machine.pid(name) for name in EVERYBODY[1:]} == {name: second[name] for name in EVERYBODY[1:]}
-
-    # One goes down on request, then everything with the manager.
-    assert ocsbow(["down", "fake-1", "box-1", "--wait", "--json", *machine.site.args]) == 0
-    assert machine.told()[1]["fake-1"] == machine.told()[1]["box-1"] == down
-    assert machine.pid("fake-1") is machine.pid("box-1") is None
-    assert machine.manager.handle.stop(signal.SIGTERM, timeout=PATIENCE) == 0
-    assert set(machine.pids().values()) == {None}
