@@ -210,12 +210,12 @@ async def test_stopping_breaks_off_what_is_under_way_and_begins_nothing_more(wit
     compose = with_docker(body, Limits(poll=600))
     await compose.look()
     starting = Deferred.fromCoroutine(compose.up("a"))
-    await until(lambda: " up " in notes.read_text())
+    await until(lambda: " up " in notes.read_text() and "events " in notes.read_text())
+    under_way = notes.read_text()
     await compose.stop()
     with pytest.raises(DockerError, match="docker compose up was broken off"):
         await starting
-    last = notes.read_text().splitlines()[-1]
-    assert " up " in last
+    assert notes.read_text() == under_way
     assert processes_of(tmp_path) == []
     compose.start()
     await compose.look()
