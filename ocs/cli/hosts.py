@@ -17,7 +17,7 @@ from ocs.errors import ControlClientError, OCSError, RouterError, SiteConfigErro
 from ocs.ocs_client import OCSClient
 from ocs.scf import last_good
 
-__all__ = ["ANSWER_TIME", "Registry", "Site", "in_parallel", "require_router"]
+__all__ = ["ANSWER_TIME", "Mistake", "Registry", "Site", "in_parallel", "require_router", "site_file_json"]
 
 ANSWER_TIME: Final = 5.0
 """How long a HostManager may take to answer, in s: one that is well does within milliseconds."""
@@ -46,6 +46,19 @@ class Registry:
     agents: Mapping[str, AgentFound]
 
 
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """A site file that cannot be read.
+
+    Attributes:
+        file: which.
+        message: where the mistake is, and what it is.
+    """
+
+    file: str
+    message: str
+
+
 class Site:
     """The site that a program talks to.
 
@@ -54,17 +67,23 @@ class Site:
         timeout: how long each agent may take to answer, in s.
         privs: a password or a level, for what not everybody may ask.
 
+    Attributes:
+        config: what the file says; while it has a mistake in it, what it said when it was last good.
+        site_file: where the site is described.
+        mistake: why that file cannot be read as it is now; None while it can.
+
     Raises:
-        OCSError: there is no site file, or it has a mistake in it.
+        OCSError: there is no site file, or one with a mistake in it that never was good.
     """
 
     def __init__(self, args: argparse.Namespace, timeout: float = ANSWER_TIME, privs: str | int | None = None) -> None:
         self.timeout = timeout
         self.privs = privs
-        args = _readable(args)
+        args, self.mistake = _readable(args)
         self.config, host, _ = site_config.get_config(args, site_config.CONTROL)
         if self.config.source_file is None:
             raise SiteConfigError("The hosts of a site are in its file: give --site-file, or set OCS_CONFIG_DIR")
+        self.site_file = self.mistake.file if self.mistake else str(self.config.source_file)
         self.args = argparse.Namespace(**vars(args))
         site_config.add_site_attributes(self.args, self.config, host)
 
@@ -137,10 +156,15 @@ class Site:
         return views
 
 
-def _readable(args: argparse.Namespace) -> argparse.Namespace:
-    """Return the arguments; while the site file has a mistake in it, with its last good copy in its place.
+def site_file_json(site: Site) -> dict[str, Any]:
+    """Return for machines where a site is described, and why that cannot be read (None while it can)."""
+    return {"site_file": site.site_file, "site_file_mistake": site.mistake.message if site.mistake else None}
 
-    What runs goes on by that as well, and is to be asked and told things all the same.
+
+def _readable(args: argparse.Namespace) -> tuple[argparse.Namespace, Mistake | None]:
+    """Return the arguments; while the site file has a mistake in it, with its last good copy in its place, and that.
+
+    What runs goes on by the copy as well, and is to be asked and told things all the same.
 
     Raises:
         OCSError: there is no site file, or one that never was good.
@@ -148,12 +172,13 @@ def _readable(args: argparse.Namespace) -> argparse.Namespace:
     try:
         site_config.get_config(args, site_config.CONTROL)
     except SiteConfigError as error:
-        copy = last_good.copy_of(site_config.site_file_of(args)) if last_good.is_mistake(error) else None
+        file = site_config.site_file_of(args)
+        copy = last_good.copy_of(file) if last_good.is_mistake(error) else None
         if copy is None:
             raise
         output.warn(f"{error} (going by the file as it was last good)")
-        return argparse.Namespace(**{**vars(args), "site": None, "site_file": copy})
-    return args
+        return argparse.Namespace(**{**vars(args), "site": None, "site_file": copy}), Mistake(file, str(error))
+    return args, None
 
 
 def require_router(views: Iterable[HostView], registry: Registry) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from ocs import site_config
-from ocs.cli.hosts import Site
+from ocs.cli.hosts import Site, site_file_json
 from ocs.cli.hosts_commands import (
     EXIT_CODES,
     add_order_arguments,
@@ -101,15 +101,15 @@ def _status(args: argparse.Namespace) -> int:
     if args.json:
         say_json(
             {
-                "site_file": site.config.source_file,
+                **site_file_json(site),
                 "wamp_http": site.args.site_http,
                 "hosts": as_json(views, time.time()),
             }
         )
     else:
-        say(f"site file {site.config.source_file}, router {site.args.site_http}\n")
+        say(f"site file {site.site_file}, router {site.args.site_http}\n")
         say_lines(table_lines(views, time.time(), details=wide(args)))
-    return int(not reloaded or not all(view.ok for view in views))
+    return int(not reloaded or site.mistake is not None or not all(view.ok for view in views))
 
 
 def _reload(site: Site) -> bool:

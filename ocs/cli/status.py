@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ocs import site_config
-from ocs.cli.hosts import Registry, Site
+from ocs.cli.hosts import Registry, Site, site_file_json
 from ocs.cli.hosts_commands import EXIT_CODES, add_view_arguments, site_of, wide
 from ocs.cli.hosts_model import HostView, each_row
 from ocs.cli.hosts_table import as_json, table_lines
@@ -45,14 +45,14 @@ class Look:
 
     Attributes:
         time: unix time, s.
-        site_file: where the site is described.
+        site_file: where the site is described, and why that cannot be read, as for machines.
         router: whether the router answers.
         registry: whom the registry knows.
         hosts: the hosts.
     """
 
     time: float
-    site_file: str
+    site_file: dict[str, Any]
     router: Health
     registry: Registry
     hosts: list[HostView]
@@ -61,7 +61,10 @@ class Look:
     def ok(self) -> bool:
         """Whether all is as it should be; a registry that the site does not have is not missed."""
         return (
-            self.router.ok and not (self.registry.described and self.registry.message) and all(h.ok for h in self.hosts)
+            self.router.ok
+            and self.site_file["site_file_mistake"] is None
+            and not (self.registry.described and self.registry.message)
+            and all(h.ok for h in self.hosts)
         )
 
 
@@ -87,7 +90,7 @@ def look(site: Site) -> Look:
     args = site.args
     router = check(args.site_hub, args.site_realm, site.timeout)
     hosts, registry = site.look()
-    return Look(time.time(), str(site.config.source_file), router, registry, hosts)
+    return Look(time.time(), site_file_json(site), router, registry, hosts)
 
 
 def lines_of(found: Look, *, details: bool) -> list[Line]:
@@ -132,7 +135,7 @@ def _as_json(found: Look) -> dict[str, Any]:
     return {
         "time": found.time,
         "ok": found.ok,
-        "site_file": found.site_file,
+        **found.site_file,
         "router": {"ok": found.router.ok, "message": found.router.message, "seconds": found.router.seconds},
         "registry": {
             "instance_id": found.registry.instance_id,

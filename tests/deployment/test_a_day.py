@@ -2,6 +2,7 @@
 
 import json
 import random
+import signal
 
 import psutil
 import pytest
@@ -126,3 +127,32 @@ def test_the_operator_is_told_the_truth_at_every_step(machine):
     machine.start_manager()
     machine.wait_told(all_up, code=0)
     assert machine.pids() == second
+
+    # Somebody breaks the site file: where the mistake is, is told, and nobody ends for it.
+    good = machine.site.path.read_text()
+    machine.site.path.write_text(f"{good}  broken: [\n")
+    machine.wait_told(all_up, code=1)
+    assert f"{machine.site.path}:{good.count(chr(10)) + 2}:" in machine.said["site_file_mistake"]
+    assert ocsbow(["status", "--reload-config", *machine.site.args]) == 1
+    assert str(machine.site.path) in machine.capsys.readouterr().out
+    assert machine.pids() == second
+
+    # It is mended, with one agent less and one more.
+    description = yaml.safe_load(good)
+    instances = description["hosts"]["localhost"]["agent-instances"]
+    instances.remove(next(each for each in instances if each["instance-id"] == "fake-9"))
+    instances.append({"agent-class": "FakeDataAgent", "instance-id": "fake-10", "arguments": ["--mode", "acq"]})
+    machine.site.path.write_text(yaml.safe_dump(description))
+    assert ocsbow(["status", "--reload-config", *machine.site.args]) in (0, 1)  # the new one may not be up yet
+    everybody = {name: up for name in EVERYBODY if name != "fake-9"} | {"fake-10": up}
+    machine.wait_told(everybody)
+    wait_for(lambda: machine.pid("fake-9") is None, PATIENCE)
+    assert {name: machine.pid(name) for name in EVERYBODY if name != "fake-9"} == {
+        name: pid for name, pid in second.items() if name != "fake-9"
+    }
+
+    # An agent and a container are to be down; then the manager ends, and takes the other agents with it.
+    assert ocsbow(["down", "fake-0", "box-0", "--wait", *machine.site.args]) == 0
+    machine.wait_told({**everybody, "fake-0": ("down", "down"), "box-0": ("down", "down")})
+    machine.manager.handle.stop(signal.SIGTERM, 60)
+    assert {name: pid for name, pid in machine.pids().items() if pid is not None} == {}

@@ -1,5 +1,6 @@
 """While the site file is broken, what runs can still be asked and told: by the file as it was last good."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,20 @@ def test_the_state_is_shown_and_the_mistake_told(broken, capsys):
     assert "fake-1" in printed.out
     assert "site.yaml:2:1: " in printed.err
     assert "going by the file as it was last good" in printed.err
+
+
+@pytest.mark.parametrize("program", [main, ocsbow.main])
+def test_the_mistake_is_in_the_json_and_in_the_exit_code(program, broken, capsys):
+    assert program(["status", "--json", *broken]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["site_file"] == broken[1]
+    assert "site.yaml:2:1: " in told["site_file_mistake"]
+
+
+def test_no_mistake_once_it_is_mended(broken, capsys, site_args):
+    args = site_args(h1={"hm-1": "HostManager", "fake-1": "FakeDataAgent"})
+    assert ocsbow.main(["status", "--json", *args]) == 0
+    assert json.loads(capsys.readouterr().out)["site_file_mistake"] is None
 
 
 def test_orders_are_given(broken, fake_site):
