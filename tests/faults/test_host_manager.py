@@ -11,6 +11,7 @@ import pytest
 
 from tests.harness import tiny_agent
 from tests.harness.agents import start_agent
+from tests.harness.clock import Clock
 from tests.harness.managing import LIMIT, Managed, end_all, processes_of
 from tests.harness.waiting import wait_for
 
@@ -149,3 +150,35 @@ def test_a_manager_that_is_stopped_for_a_while_goes_on_as_if_nothing_had_happene
     time.sleep(5)
     os.kill(managed.handle.process.pid, signal.SIGCONT)
     managed.wait(lambda states: states["tiny-1"]["next_action"] == "up" and states["tiny-1"]["pid"] != pid)
+
+
+@pytest.fixture
+def clock(tmp_path):
+    return Clock(tmp_path)
+
+
+@pytest.mark.parametrize("offset", [86400, -86400])
+def test_a_clock_that_is_set_ends_nobody_and_keeps_nobody_down(site, tiny, environment, clock, run_agent, offset):
+    tiny("quiet", "killed")
+    environment |= clock.environment
+    managed = Managed(run_agent("hm-1", env=environment))
+    managed.wait(all_in("up", "quiet", "killed"))
+    quiet = managed.pid("quiet")
+
+    # Set while all run: who dies then is started again as ever, and is known to have started at the new time.
+    clock.set(offset)
+    old = managed.pid("killed")
+    os.kill(old, signal.SIGKILL)
+    managed.wait(lambda states: states["killed"]["next_action"] == "up" and states["killed"]["pid"] != old)
+    assert abs(managed.states["killed"]["started"] - time.time() - offset) < 3600
+    assert managed.pid("quiet") == quiet
+
+    # Set back while no manager is there: the next one knows its children all the same.
+    pids = [managed.pid(name) for name in ("quiet", "killed")]
+    managed.handle.kill_alone()
+    managed.handle.process.wait()
+    clock.set(0)
+    managed = Managed(run_agent("hm-1", env=environment))
+    managed.wait(all_in("up", "quiet", "killed"))
+    assert [managed.pid(name) for name in ("quiet", "killed")] == pids
+    assert tiny_agent.duplicates(site.directory) == []

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -59,4 +58,4 @@ def main(args: Sequence[str] | None = None) -> int:
         subprocess.Popen(["sleep", "1000"])
     print("ready", flush=True)
     while True:
-        time.sleep(1000)
+        signal.pause()
