@@ -12,6 +12,8 @@ __all__ = [
     "ComposeFileError",
     "CrossbarNotFoundError",
     "DataFolderError",
+    "DatabaseLibraryError",
+    "DatabaseTroubleError",
     "DockerError",
     "FeedError",
     "FeedKeyError",
@@ -34,6 +36,7 @@ __all__ = [
     "RouterError",
     "SiteConfigError",
     "SiteFileNotFoundError",
+    "StateTroubleError",
     "SupervisorInUseError",
     "TopicError",
     "UnknownInstanceError",
@@ -115,6 +118,33 @@ class RecordingLibraryError(RecordingError, ImportError):
     def because(cls, error: ImportError) -> "RecordingLibraryError":
         """Return the error that says what is missing and how to get it."""
         return error if isinstance(error, cls) else cls(f"Recorded files need so3g ({error}): pip install 'ocs[hk]'")
+
+
+class DatabaseLibraryError(OCSError, ImportError):
+    """The library that writes the transfer database is not installed."""
+
+    @classmethod
+    def because(cls, error: ImportError) -> "DatabaseLibraryError":
+        """Return the error that says what is missing and how to get it."""
+        return cls(f"The transfer database needs SQLAlchemy ({error}): pip install 'ocs[pysmurf]'")
+
+
+class DatabaseTroubleError(OCSError):
+    """A database cannot be used now: locked, read-only, missing, full, damaged. A later attempt may succeed.
+
+    Args:
+        state: the kind of trouble, a word or two for reports and decisions.
+        text: the line for the operator: the file, what is wrong with it, and what to do.
+    """
+
+    def __init__(self, state: str, text: str) -> None:
+        super().__init__(text)
+        self.state = state
+        self.text = text
+
+
+class StateTroubleError(DatabaseTroubleError):
+    """The same of the file in which an agent remembers how far it has come."""
 
 
 class JournalError(OCSError):

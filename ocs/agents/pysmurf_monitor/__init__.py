@@ -1,0 +1,1 @@
+"""The pysmurf monitor: announced files become rows of the transfer database, each once."""
