@@ -2,8 +2,10 @@
 
 import shutil
 import signal
+import time
 import uuid
 
+import psutil
 import pytest
 import yaml
 
@@ -115,9 +117,17 @@ def test_a_container_that_is_killed_comes_back(services, add_docker, manage):
     add_docker("boxed")
     managed = manage()
     managed.wait_action("boxed", "up")
+    before, pid = time.time(), managed.pid("boxed")
     services.engine.docker("kill", services.container("ocs-boxed"))
     managed.wait(lambda states: states["boxed"]["stability"] < 1 and states["boxed"]["next_action"] == "up")
     assert services.container("ocs-boxed")
+    managed.wait(lambda states: states["boxed"]["exits"] and states["boxed"]["exits"][0]["lines"])
+    state = managed.states["boxed"]
+    assert [(end["code"], end["lines"]) for end in state["exits"]] == [(137, ["hello"])]
+    assert before < state["exits"][0]["time"] <= state["started"] < time.time()
+    assert state["restarts"] == 1
+    assert state["pid"] not in (None, pid)
+    assert psutil.Process(state["pid"]).is_running()
 
 
 def test_services_are_started_stopped_and_restarted_on_request(services, add_docker, manage):

@@ -24,7 +24,7 @@ from ocs.agents.host_manager.requests import Request, apply_requests, apply_rest
 from ocs.agents.host_manager.resolve import resolve_child_state
 from ocs.agents.host_manager.roster import Roster
 from ocs.agents.host_manager.runner import NO_RUNNER, Runner
-from ocs.agents.host_manager.services import Composed, follow_services, new_tags
+from ocs.agents.host_manager.services import Composed, follow_services, new_tags, service_pids
 from ocs.agents.host_manager.usage import UsageWatch
 from ocs.errors import OCSError
 from ocs.scf.changes import changes
@@ -331,7 +331,7 @@ class Manager:
             sleeps.append(self._look_at(instance, now))
         self._forget_retired()
         self._remember()
-        self._usage.look(self.children.pids())
+        self._usage.look([*self.children.pids(), *service_pids(self.roster)])
         self.board.note_trouble("ledger", self.children.trouble)
         self.board.show_soon()
         return min(sleeps)

@@ -7,6 +7,8 @@ from typing import Any
 from ocs.agents.host_manager.hosted import HostedRunner, exit_code
 from ocs.agents.host_manager.instances import ManagedInstance, steady_time
 from ocs.agents.host_manager.resolve import stability_factor
+from ocs.agents.host_manager.service_runs import ServiceRuns
+from ocs.agents.host_manager.services import ServiceRunner
 from ocs.agents.host_manager.usage import Usage
 from ocs.scf.changes import Change
 from ocs.supervisor import Child, PastRun
@@ -32,7 +34,7 @@ def child_state(minst: ManagedInstance, usage: Mapping[int, Usage]) -> dict[str,
         "restart": minst.restart,
         "ready": minst.ready and minst.next_action == "up",
         "next_start": time.time() + minst.at - steady_time() if minst.next_action == "start_at" else None,
-        **(_of_child(minst.prot.child, usage) if isinstance(minst.prot, HostedRunner) else _of_service(minst)),
+        **(_of_child(minst.prot.child, usage) if isinstance(minst.prot, HostedRunner) else _of_service(minst, usage)),
     }
 
 
@@ -50,15 +52,17 @@ def _of_child(child: Child, usage: Mapping[int, Usage]) -> dict[str, Any]:
     }
 
 
-def _of_service(minst: ManagedInstance) -> dict[str, Any]:
+def _of_service(minst: ManagedInstance, usage: Mapping[int, Usage]) -> dict[str, Any]:
+    runs = minst.prot.runs if isinstance(minst.prot, ServiceRunner) else ServiceRuns()
+    used = usage.get(runs.pid or 0, Usage(None, None))
     return {
-        "pid": None,
-        "cpu_percent": None,
-        "memory_bytes": None,
-        "uptime_s": None,
-        "restarts": 0,
-        "started": None,
-        "exits": [],
+        "pid": runs.pid,
+        "cpu_percent": used.cpu_percent,
+        "memory_bytes": used.memory_bytes,
+        "uptime_s": None if runs.started is None else round(max(0.0, time.time() - runs.started), 1),
+        "restarts": runs.restarts,
+        "started": runs.started,
+        "exits": [dict(end) for end in runs.exits],
         "trouble": "" if minst.operable else f"no compose file describes the service {minst.agent_script}",
     }
 

@@ -1,6 +1,7 @@
 """The docker services of the compose files, as instances: those that the site config file claims, and the others."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, ensureDeferred
@@ -8,8 +9,14 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from ocs.agents.host_manager.instances import HOSTED, ManagedInstance
 from ocs.agents.host_manager.roster import Roster, name_class
 from ocs.agents.host_manager.runner import NO_RUNNER, Status
+from ocs.agents.host_manager.service_runs import ServiceRuns
+from ocs.errors import OCSError
 
-__all__ = ["Composed", "ServiceRunner", "follow_services", "new_tags"]
+__all__ = ["Composed", "ServiceRunner", "follow_services", "new_tags", "service_pids"]
+
+
+LINES_KEPT = 10
+"""How much of what a container printed before its end is kept, in lines."""
 
 
 class Composed(Protocol):
@@ -63,6 +70,8 @@ class ServiceRunner:
         """Whether docker is at it."""
         self.failed = ""
         """Why the last start came to nothing."""
+        self.runs = ServiceRuns()
+        """What its containers have been through."""
         self._compose = compose
         self._on_done = on_done
         self._next: Callable[[str], Awaitable[None]] | None = None
@@ -82,6 +91,17 @@ class ServiceRunner:
         if found is None or found["running"] is None:
             return None, None
         return bool(found["running"]), None if found["running"] else found.get("exit_code")
+
+    def observe(self, found: Mapping[str, Any]) -> None:
+        """Take in what a look has shown of the service; what it printed before its end is asked for."""
+        ended = self.runs.observe(found)
+        if ended is not None:
+            ensureDeferred(self._ask_for_lines(ended))
+
+    async def _ask_for_lines(self, ended: dict[str, Any]) -> None:
+        with suppress(OCSError):  # its container may be gone by now: then there is nothing to tell
+            ended["lines"] = await self._compose.logs(self.service, LINES_KEPT)
+            self._on_done()
 
     def _want(self, action: Callable[[str], Awaitable[None]]) -> None:
         self._next = action
@@ -147,6 +167,8 @@ def _match(
         record.prot, record.operable = NO_RUNNER, False
     elif not isinstance(record.prot, ServiceRunner):
         record.prot, record.operable = ServiceRunner(compose, record.agent_script or "", on_done), True
+    if isinstance(record.prot, ServiceRunner) and service is not None:
+        record.prot.observe(service)
     if not _is_unclaimed(record):
         name_class(record, record.agent_class.partition("[")[0], "[d]" if record.operable else "[d?]")
     record.restart_required = record.changed or _is_outdated(service or {})
@@ -156,6 +178,12 @@ def _is_outdated(service: Mapping[str, Any]) -> bool:
     """Tell whether a container runs another image than the compose file names now, as far as docker knows that."""
     wanted, running = service.get("image_id"), service.get("running_image")
     return bool(service.get("running")) and wanted not in (None, "", "unknown") and running != wanted
+
+
+def service_pids(roster: Roster) -> list[int]:
+    """Return the first processes of the containers that run, as far as they can be seen from here."""
+    runs = (record.prot.runs for record in roster.values() if isinstance(record.prot, ServiceRunner))
+    return [each.pid for each in runs if each.pid is not None]
 
 
 def new_tags(roster: Roster, tags: Mapping[str, str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ LOOK_EVERY = 10.0
 
 
 class Usage(NamedTuple):
-    """What one process uses."""
+    """What a process uses, with all that it has started."""
 
     cpu_percent: float | None
     """Of one core, since the last look; None at the first."""
@@ -70,12 +71,28 @@ class UsageMeter:
 
 
 def _spent(pid: int) -> tuple[float, int] | None:
+    """Return the processor time, s, and memory, bytes, of a process with all that it has started."""
+    family = [found for each in _family(pid) if (found := _spent_alone(each))]
+    return (sum(cpu for cpu, _memory in family), sum(memory for _cpu, memory in family)) if family else None
+
+
+def _spent_alone(pid: int) -> tuple[float, int] | None:
     try:
         process = psutil.Process(pid)
         times = process.cpu_times()
         return times.user + times.system, int(process.memory_info().rss)
     except psutil.Error:
         return None  # it has ended meanwhile
+
+
+def _family(pid: int) -> list[int]:
+    found, waiting = [], [pid]
+    while waiting:
+        each = waiting.pop()
+        found.append(each)
+        with suppress(OSError, ValueError):
+            waiting += map(int, Path(f"/proc/{each}/task/{each}/children").read_text().split())
+    return found
 
 
 def _free(folder: Path) -> int | None:

@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ LIST_FORMAT = f'[{{{{json .ID}}}},{{{{json (.Label "{_LABEL}project")}}}}]'
 CONTAINER_FORMAT = (
     '{"id":{{json .ID}},"name":{{json .Name}},"image":{{json .Image}},"labels":{{json .Config.Labels}},'
     '"stop_timeout":{{json .Config.StopTimeout}},"state":{{json .State.Status}},"running":{{json .State.Running}},'
+    '"pid":{{json .State.Pid}},"started":{{json .State.StartedAt}},"finished":{{json .State.FinishedAt}},'
     '"exit_code":{{json .State.ExitCode}},"health":{{if .State.Health}}{{json .State.Health.Status}}{{else}}""{{end}}}'
 )
 IMAGE_FORMAT = "[{{json .ID}},{{json .RepoTags}},{{json .RepoDigests}}]"
@@ -47,6 +49,7 @@ EVENT_FORMAT = "{{json .}}"
 _CONTAINER_ID = re.compile(r"[0-9a-f]{12,64}")
 _IMAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,400}")
 _VERSION = re.compile(r"v?(\d+)\.(\d+)[\w.+~-]*")
+_NANOSECONDS = re.compile(r"(\.\d{6})\d+")
 _NO_SUCH = re.compile(r"no such (object|image|container)|invalid reference format", re.IGNORECASE)
 
 
@@ -202,7 +205,7 @@ def _container(value: Any) -> Container:
         raise _garbage("docker inspect", value)
     labels = value.get("labels")
     labels = labels if isinstance(labels, dict) else {}
-    exit_code = value.get("exit_code")
+    exit_code, pid = value.get("exit_code"), value.get("pid")
     return Container(
         id=value["id"],
         name=str(value.get("name") or "").removeprefix("/"),
@@ -217,6 +220,9 @@ def _container(value: Any) -> Container:
         exit_code=exit_code if isinstance(exit_code, int) else NOT_KNOWN,
         health=str(value.get("health") or ""),
         stop_timeout=_seconds(value.get("stop_timeout")),
+        pid=pid if isinstance(pid, int) and pid > 0 else None,
+        started=_moment(value.get("started")),
+        finished=_moment(value.get("finished")),
     )
 
 
@@ -227,6 +233,17 @@ def _number(text: Any) -> int:
 def _seconds(value: Any) -> float:
     sane = isinstance(value, int | float) and math.isfinite(value) and value >= 0
     return float(value) if sane else DEFAULT_STOP_TIMEOUT
+
+
+def _moment(value: Any) -> float | None:
+    """Return a time of docker's (RFC 3339, nanoseconds) in unix s; None for the year 1, which is its "never"."""
+    if not (isinstance(value, str) and len(value) < 64):  # noqa: PLR2004 - any sane length
+        return None
+    try:
+        moment = datetime.fromisoformat(_NANOSECONDS.sub(r"\1", value))
+    except ValueError:
+        return None
+    return moment.timestamp() if moment.tzinfo and moment.year > 1970 else None  # noqa: PLR2004 - where unix time begins
 
 
 def _texts(value: Any) -> list[str]:

@@ -52,6 +52,12 @@ class Container:
     """What its health check says; empty where it has none."""
     stop_timeout: float
     """How long it may take to stop before it is killed, in seconds."""
+    pid: int | None = None
+    """Its first process, as docker's machine counts; None while it does not run."""
+    started: float | None = None
+    """When it was last started, unix s."""
+    finished: float | None = None
+    """When it last ended, unix s."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,9 @@ def _as_found(container: Container | None) -> dict[str, Any]:
         "exit_code": container.exit_code if container else NOT_KNOWN,
         "state": container.state if container else "",
         "health": container.health if container else "",
+        "pid": container.pid if container else None,
+        "started": container.started if container else None,
+        "finished": container.finished if container else None,
     }
 
 

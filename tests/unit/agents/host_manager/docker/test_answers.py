@@ -45,6 +45,9 @@ INSPECTED = {
     "state": "exited",
     "running": False,
     "exit_code": 3,
+    "pid": 0,
+    "started": "2026-11-22T23:46:01.123456789Z",
+    "finished": "0001-01-01T00:00:00Z",
     "health": "",
 }
 
@@ -101,6 +104,7 @@ def test_a_container_as_docker_tells_it():
     assert found.config_files == ("/site/a.yaml", "/site/b.yaml")
     assert (found.state, found.running, found.exit_code, found.one_off) == ("exited", False, 3, False)
     assert found.stop_timeout == answers.DEFAULT_STOP_TIMEOUT
+    assert (found.pid, found.started, found.finished) == (None, 1795391161.123456, None)
 
 
 def test_only_the_containers_of_the_projects_are_listed():
