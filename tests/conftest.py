@@ -3,6 +3,7 @@
 See docs/developer/testing.md.
 """
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +26,13 @@ HUB = SimpleNamespace(
     wamp_realm="test_realm",
     address_root="observatory",
 )
+
+
+def pytest_configure() -> None:
+    """Take signals as usual, also where whoever started the tests had them ignored: programs under test inherit that."""
+    for signum, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(signum) == signal.SIG_IGN:
+            signal.signal(signum, usual)
 
 
 def new_router(directory: Path, *, port: int | None = None, hub: Any = HUB) -> Router:

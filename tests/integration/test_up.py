@@ -195,7 +195,7 @@ def test_a_signal_ends_everything(up, signum):
     family = running.family()
     assert len(family) >= 6
     running.process.send_signal(signum)
-    assert running.wait(15.0) == 0
+    assert running.wait(30.0) == 0
     assert alive(family) == []
 
 
