@@ -29,7 +29,7 @@ HUB = SimpleNamespace(
 
 
 def pytest_configure() -> None:
-    """Take signals as usual, also where whoever started the tests had them ignored: programs under test inherit that."""
+    """Take signals as usual, also where whoever started the tests ignores them: what is tested inherits that."""
     for signum, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(signum) == signal.SIG_IGN:
             signal.signal(signum, usual)
