@@ -124,6 +124,8 @@ class OCSAgent(ApplicationSession):  # type: ignore[misc]
         aborter_blocking: bool | None = None,
         startup: bool | dict[str, Any] = False,
         min_privs: int = 0,
+        *,
+        quiet: bool = False,
     ) -> None:
         """Offer a task: an operation that ends by itself.
 
@@ -137,11 +139,13 @@ class OCSAgent(ApplicationSession):  # type: ignore[misc]
             aborter_blocking: the same for ``aborter``; None takes the value of ``blocking``.
             startup: start it once the agent has joined the router for the first time; a dict gives its parameters.
             min_privs: the least credential level that may use it, 1 to 4; 0 means 1.
+            quiet: keep its sessions out of the agent's log, but for the last word of one that fails: for what clients
+                ask for again and again.
 
         Raises:
             ValueError: if the name is taken.
         """
-        self.operations.register(name, AgentTask(func, blocking, aborter, aborter_blocking, min_privs))
+        self.operations.register(name, AgentTask(func, blocking, aborter, aborter_blocking, min_privs, quiet=quiet))
         self._note_startup("task", name, startup)
 
     def register_process(

@@ -41,6 +41,7 @@ class OpSession:
         purge_policy: overrides how long messages are kept: ``min_age_s`` (s) and ``min_messages`` (count): younger ones
             and the last few always stay; ``max_messages`` (count): never more than this.
         cred_level: the privileges of the client that started it, 0 to 4.
+        quiet: keep its messages out of the agent's log, but for the last word of a failure.
 
     Attributes:
         data: what clients see of the operation's work: a map of plain values, NumPy scalars and arrays.
@@ -59,7 +60,9 @@ class OpSession:
         app: Any = None,
         purge_policy: dict[str, float] | None = None,
         cred_level: int = 1,
+        quiet: bool = False,
     ) -> None:
+        self._quiet = quiet
         self.session_id = session_id
         self.op_name = op_name
         self.app = app
@@ -118,7 +121,7 @@ class OpSession:
         with self._lock:
             self.messages.append((now if timestamp is None else timestamp, message))
             self._purge(now)
-        if self.app is not None:
+        if self.app is not None and not self._quiet:
             self.app.log.info("{op}:{session} {message}", op=self.op_name, session=self.session_id, message=message)
 
     def purge_log(self) -> None:
@@ -177,6 +180,7 @@ class OpSession:
             if self.status == "done":
                 return
             self.success = success
+            self._quiet = self._quiet and success
             if message:
                 self.add_message(message)
         self.set_status("done")

@@ -41,6 +41,8 @@ class AgentOp:
 
     op_type = ""
     verb = ""
+    quiet = False
+    """Whether its sessions are kept out of the agent's log."""
 
     def __init__(
         self,
@@ -82,8 +84,11 @@ class AgentTask(AgentOp):
         aborter: OpFunction | None = None,
         aborter_blocking: bool | None = None,
         min_privs: int = 1,
+        *,
+        quiet: bool = False,
     ) -> None:
         super().__init__(launcher, aborter, blocking, aborter_blocking, min_privs)
+        self.quiet = quiet
 
     @property
     def aborter(self) -> OpFunction | None:
@@ -191,7 +196,9 @@ class Operations:
         with self._lock:
             active = self._active(name)  # another thread may have been quicker
             if active is None:
-                session = self.sessions[name] = OpSession(next(self._ids), name, app=self._app, cred_level=cred_level)
+                session = self.sessions[name] = OpSession(
+                    next(self._ids), name, app=self._app, cred_level=cred_level, quiet=op.quiet
+                )
         if active is not None:
             return _in_progress(active)
         self._launch(op, session, params)

@@ -111,6 +111,14 @@ def test_the_session_of_a_mock_agent_works_without_a_reactor():
     assert one.encoded()["messages"][-1][1] == "hello"
 
 
+def test_a_quiet_session_keeps_to_itself_unless_it_fails():
+    app = Mock(log=Log())
+    OpSession(7, "acq", app=app, quiet=True).finish(success=True, message="all well")
+    assert app.log.of("info") == []
+    OpSession(8, "acq", app=app, quiet=True).finish(success=False, message="no water")
+    assert app.log.of("info")[0] == "acq:8 no water"
+
+
 def test_messages_are_logged_by_the_agent():
     app = Mock()
     app.log = Log()

@@ -65,7 +65,7 @@ class HostManager:
         agent.register_process("manager", self.manager, self._stop_manager, blocking=False)
         agent.register_task("update", self.update, blocking=False)
         agent.register_task("restart", self.restart, blocking=False)
-        agent.register_task("logs", self.logs, blocking=False)
+        agent.register_task("logs", self.logs, blocking=False, quiet=True)
         agent.register_task("remove_orphans", self.remove_orphans, blocking=False)
         agent.register_task("docker_pull", self.docker_pull, blocking=False)
         agent.register_task("die", self.die, blocking=False)
