@@ -30,10 +30,12 @@ __all__ = [
     "OperationError",
     "OperationFailedError",
     "OperationTimeoutError",
+    "ReceiverError",
     "RecordingError",
     "RecordingLibraryError",
     "RequestFailedError",
     "RouterError",
+    "SimulatorError",
     "SiteConfigError",
     "SiteFileNotFoundError",
     "StateTroubleError",
@@ -105,6 +107,14 @@ class InvalidRequestError(OCSError, ValueError):
 
 class RouterError(OCSError):
     """The crossbar router cannot be configured, started, stopped or reached."""
+
+
+class SimulatorError(OCSError):
+    """What is simulated cannot be written or sent."""
+
+
+class ReceiverError(OCSError):
+    """Datagrams cannot be received: the port is taken or not allowed, or the receiver does not start."""
 
 
 class RecordingError(OCSError):

@@ -4,8 +4,9 @@ What has been synced survives the process and the power; what is damaged is noti
 """
 
 from ocs.errors import JournalError, JournalInUseError, JournalValueError
+from ocs.journal.follower import Follower
 from ocs.journal.journal import Journal
 from ocs.journal.records import Entry
 from ocs.journal.segment import read_journal
 
-__all__ = ["Entry", "Journal", "JournalError", "JournalInUseError", "JournalValueError", "read_journal"]
+__all__ = ["Entry", "Follower", "Journal", "JournalError", "JournalInUseError", "JournalValueError", "read_journal"]
