@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgpack
@@ -10,13 +11,15 @@ from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks
 from twisted.internet.task import LoopingCall
 from twisted.python import threadable
 
-from ocs.base import ERROR, OpCode, ResponseCode
+from ocs.base import OpCode, ResponseCode
 from ocs.core.access_gate import AccessGate
+from ocs.core.answering import Answering
 from ocs.core.desk import AgentDesk
+from ocs.core.hearing import Hearing
 from ocs.core.keeping import keeping_of
 from ocs.core.log import log_formatter, log_level, start_log_file
 from ocs.core.membership import Membership
-from ocs.core.operations import AgentProcess, AgentTask, Operations, Reply
+from ocs.core.operations import AgentProcess, AgentTask, Operations
 from ocs.core.runner import SiteRunner
 from ocs.feeds.outbox import Outbox, Parcel
 from ocs.ocs_feed import Feed
@@ -55,7 +58,7 @@ _HEARTBEAT = 1.0
 Handler = Callable[..., Any]
 
 
-class OCSAgent(ApplicationSession):  # type: ignore[misc]
+class OCSAgent(Answering, Hearing, ApplicationSession):  # type: ignore[misc]
     """An agent on the network: register operations and feeds on it, then have its runner run it.
 
     Args:
@@ -98,7 +101,7 @@ class OCSAgent(ApplicationSession):  # type: ignore[misc]
         self.startup_ops: list[tuple[str, str, Any]] = []
         self._started = False
         self._desk = AgentDesk(self)
-        self._membership = Membership(self, super().subscribe)
+        self._membership = Membership(self, partial(ApplicationSession.subscribe, self))
         self.subscribed_topics = self._membership.topics
         self._keeping = keeping_of(self, config.realm)
         self.outbox = Outbox(self._send_parcel, reactor=reactor, log=self.log, keep=self._keeping.keep)
@@ -257,179 +260,7 @@ class OCSAgent(ApplicationSession):  # type: ignore[misc]
             beat = feed.pack_message(self.operations.op_codes(), last_seq=self.outbox.last_sent)
             self._send_parcel(Parcel(feed.address, beat, 0))
 
-    # Subscribing
-
-    def subscribe(
-        self, handler: Handler, topic: str, options: dict[str, Any] | None = None, force_subscribe: bool = False
-    ) -> "Deferred[Any]":
-        """Subscribe to a topic, also after every reconnect.
-
-        Args:
-            handler: called with the event's one argument.
-            topic: the topic, or a pattern.
-            options: how to match, as in ``{"match": "wildcard"}``.
-            force_subscribe: subscribe even if there is a subscription to that topic already.
-
-        Returns:
-            A Deferred that fires with the subscription; with False if one to that topic is there already; with None if
-            the router is away, in which case it follows later.
-        """
-        return self._membership.want((handler, topic, options), force=force_subscribe)
-
-    def unsubscribe(self, topic: str) -> None:
-        """Undo all subscriptions to a topic; one that there is none to is no error.
-
-        Args:
-            topic: the topic, or the pattern, as it was given to `subscribe`.
-        """
-        self._membership.give_up(topic)
-
-    @property
-    def hears_others(self) -> bool:
-        """Whether the agent has subscribed to what others publish."""
-        return self._membership.hears_others
-
-    def subscribe_to_feed(
-        self,
-        agent_addr: str,
-        feed_name: str,
-        handler: Handler,
-        options: dict[str, Any] | None = None,
-        force_subscribe: bool = False,
-    ) -> "Deferred[Any]":
-        """Subscribe to a feed of an agent, as `subscribe` does.
-
-        Args:
-            agent_addr: the agent's address.
-            feed_name: the feed.
-            handler: called with ``[data, feed]``.
-            options: how to match.
-            force_subscribe: subscribe even if there is a subscription to that topic already.
-        """
-        return self.subscribe(handler, f"{agent_addr}.feeds.{feed_name}", options, force_subscribe)
-
-    def subscribe_on_start(
-        self,
-        handler: Handler,
-        topic: str,
-        options: dict[str, Any] | None = None,
-        force_subscribe: bool | None = None,
-    ) -> None:
-        """Subscribe once the agent has joined, and again after every reconnect.
-
-        Args:
-            handler: called with the event's one argument.
-            topic: the topic, or a pattern.
-            options: how to match.
-            force_subscribe: subscribe even if there is a subscription to that topic already.
-        """
-        self.subscribe(handler, topic, options, bool(force_subscribe))
-
-    # Other agents
-
-    def call_op(
-        self,
-        agent_address: str,
-        op_name: str,
-        action: str,
-        params: dict[str, Any] | None = None,
-        timeout: float | None = None,
-    ) -> "Deferred[Any]":
-        """Call another agent's operation.
-
-        Args:
-            agent_address: the other agent's address.
-            op_name: the operation.
-            action: ``start``, ``stop``, ``abort``, ``wait`` or ``status``.
-            params: the operation's parameters.
-            timeout: for ``wait``: seconds.
-
-        Returns:
-            A Deferred of ``[code, message, session]``.
-        """
-        return self.call(f"{agent_address}.ops", action, op_name, params=params, timeout=timeout)  # type: ignore[no-any-return]
-
     # Answering
-
-    def start(self, op_name: str, params: dict[str, Any] | None = None, password: Any = None) -> Reply:
-        """Start an operation.
-
-        Args:
-            op_name: the operation.
-            params: its parameters.
-            password: gives the caller its credential level.
-
-        Returns:
-            Code, message and session map: OK as soon as the operation is scheduled.
-        """
-        op = self.operations.find(op_name)
-        if op is None:
-            return self.operations.unknown(op_name)
-        level, refusal = self.access.check(password, op.min_privs, "start", op_name)
-        if refusal:
-            return ERROR, refusal, {}
-        return self.operations.start(op_name, params, level)
-
-    def stop(self, op_name: str, params: dict[str, Any] | None = None, password: Any = None) -> Reply:
-        """Stop a process.
-
-        Args:
-            op_name: the process.
-            params: handed to its stopping function.
-            password: gives the caller its credential level.
-
-        Returns:
-            Code, message and session map: OK once the request is handed over.
-        """
-        return self._end_early("stop", op_name, params, password)
-
-    def abort(self, op_name: str, params: dict[str, Any] | None = None, password: Any = None) -> Reply:
-        """Abort a task.
-
-        Args:
-            op_name: the task.
-            params: handed to its aborting function.
-            password: gives the caller its credential level.
-
-        Returns:
-            Code, message and session map: OK once the request is handed over.
-        """
-        return self._end_early("abort", op_name, params, password)
-
-    def _end_early(self, verb: str, op_name: str, params: dict[str, Any] | None, password: Any) -> Reply:
-        op = self.operations.find(op_name)
-        if op is None:
-            return self.operations.unknown(op_name)
-        _, refusal = self.access.check(password, op.min_privs, verb, op_name)
-        if refusal:
-            return ERROR, refusal, {}
-        return self.operations.end_early(op_name, verb, params)
-
-    def status(self, op_name: str, params: dict[str, Any] | None = None, password: Any = None) -> Reply:  # noqa: ARG002 - one form for all actions
-        """Return an operation's current or last session.
-
-        Args:
-            op_name: the operation.
-            params: not used.
-            password: not used.
-
-        Returns:
-            Code, message and session map.
-        """
-        return self.operations.status(op_name)
-
-    def wait(self, op_name: str, timeout: float | None = None, password: Any = None) -> "Deferred[Reply]":  # noqa: ARG002 - one form for all actions
-        """Wait until an operation has ended.
-
-        Args:
-            op_name: the operation.
-            timeout: seconds; None waits to the end, a negative one answers at once.
-            password: not used.
-
-        Returns:
-            A Deferred of code, message and session map: OK when it has ended, TIMEOUT when the time is up.
-        """
-        return self.operations.wait(op_name, timeout)
 
     def encoded(self) -> dict[str, Any]:
         """Return what the agent is, in short."""

@@ -1,0 +1,98 @@
+"""What an agent answers: the actions of its operations, for those who may."""
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from ocs.base import ERROR
+from ocs.core.access_gate import AccessGate
+from ocs.core.operations import Operations, Reply
+
+__all__ = ["Answering"]
+
+
+class Answering:
+    """The part of an agent that answers calls of its operations."""
+
+    operations: Operations
+    access: AccessGate
+
+    def start(self, op_name: str, params: dict[str, Any] | None = None, password: Any = None) -> Reply:
+        """Start an operation.
+
+        Args:
+            op_name: the operation.
+            params: its parameters.
+            password: gives the caller its credential level.
+
+        Returns:
+            Code, message and session map: OK as soon as the operation is scheduled.
+        """
+        op = self.operations.find(op_name)
+        if op is None:
+            return self.operations.unknown(op_name)
+        level, refusal = self.access.check(password, op.min_privs, "start", op_name)
+        if refusal:
+            return ERROR, refusal, {}
+        return self.operations.start(op_name, params, level)
+
+    def stop(self, op_name: str, params: dict[str, Any] | None = None, password: Any = None) -> Reply:
+        """Stop a process.
+
+        Args:
+            op_name: the process.
+            params: handed to its stopping function.
+            password: gives the caller its credential level.
+
+        Returns:
+            Code, message and session map: OK once the request is handed over.
+        """
+        return self._end_early("stop", op_name, params, password)
+
+    def abort(self, op_name: str, params: dict[str, Any] | None = None, password: Any = None) -> Reply:
+        """Abort a task.
+
+        Args:
+            op_name: the task.
+            params: handed to its aborting function.
+            password: gives the caller its credential level.
+
+        Returns:
+            Code, message and session map: OK once the request is handed over.
+        """
+        return self._end_early("abort", op_name, params, password)
+
+    def _end_early(self, verb: str, op_name: str, params: dict[str, Any] | None, password: Any) -> Reply:
+        op = self.operations.find(op_name)
+        if op is None:
+            return self.operations.unknown(op_name)
+        _, refusal = self.access.check(password, op.min_privs, verb, op_name)
+        if refusal:
+            return ERROR, refusal, {}
+        return self.operations.end_early(op_name, verb, params)
+
+    def status(self, op_name: str, params: dict[str, Any] | None = None, password: Any = None) -> Reply:  # noqa: ARG002 - one form for all actions
+        """Return an operation's current or last session.
+
+        Args:
+            op_name: the operation.
+            params: not used.
+            password: not used.
+
+        Returns:
+            Code, message and session map.
+        """
+        return self.operations.status(op_name)
+
+    def wait(self, op_name: str, timeout: float | None = None, password: Any = None) -> "Deferred[Reply]":  # noqa: ARG002 - one form for all actions
+        """Wait until an operation has ended.
+
+        Args:
+            op_name: the operation.
+            timeout: seconds; None waits to the end, a negative one answers at once.
+            password: not used.
+
+        Returns:
+            A Deferred of code, message and session map: OK when it has ended, TIMEOUT when the time is up.
+        """
+        return self.operations.wait(op_name, timeout)
