@@ -13,7 +13,7 @@ from ocs.ocsbow import main as ocsbow
 from tests.harness.managing import Managed, end_all, kill
 from tests.harness.waiting import wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # the first test waits for the images
+pytestmark = [pytest.mark.alone, pytest.mark.slow, pytest.mark.timeout(900)]  # the first test waits for the images
 
 PROCESSES = [f"fake-{number}" for number in range(10)]
 CONTAINERS = [f"box-{number}" for number in range(10)]

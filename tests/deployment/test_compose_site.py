@@ -13,7 +13,7 @@ from ocs.ocs_client import OCSClient
 from tests.deployment.building import ROOT, Deployment, copy_sources, free_port, move_port
 from tests.harness.waiting import wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # the first test waits for the images
+pytestmark = [pytest.mark.alone, pytest.mark.slow, pytest.mark.timeout(900)]  # the first test waits for the images
 
 AGENTS = {"registry", "aggregator", "fake-1", "fake-2"}
 HEALTH = ("python", "/usr/local/lib/ocs/healthcheck.py")

@@ -15,7 +15,7 @@ from tests.harness.managing import Managed, end_all
 from tests.harness.site import Site
 from tests.harness.waiting import wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # the first test waits for the images
+pytestmark = [pytest.mark.alone, pytest.mark.slow, pytest.mark.timeout(900)]  # the first test waits for the images
 
 CONTAINERS = {"registry", "aggregator", "fake-1"}
 PROCESSES = {"barebones-1", "fake-3", "fake-4"}

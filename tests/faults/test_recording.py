@@ -12,7 +12,7 @@ from tests.harness.recording.faults import FAULTS
 from tests.harness.recording.runs import Run, do_all
 
 # The runs that are made at a time take some minutes together, all before the first test.
-pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.alone, pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(600)]
 
 AT_ONCE = 7
 SECONDS = {"recorder-frozen": 2, "crash-loop": 6, "disk-full": 4, "read-only": 4, "slow-disk": 6, "power-cut-alone": 8}
