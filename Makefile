@@ -4,7 +4,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test check format bench soak clean venv peers
+.PHONY: help run test check format bench soak soakpysmurf clean venv peers
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 12
@@ -47,6 +47,9 @@ bench: $(VENV)/.dev .peers/.done ## measure side by side with the published pack
 
 soak: $(VENV)/.dev .peers/.done ## mix faults by chance for ten minutes (MINUTES=, SEED=), then count every recorded sample
 	@$(BIN)/python -m tests.harness.recording soak --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
+
+soakpysmurf: $(VENV)/.dev ## announce files to a pysmurf monitor for ten minutes (MINUTES=, RATE=), with another process in its database
+	@$(BIN)/python -m tests.harness.pysmurf_soak --minutes $(or $(MINUTES),10) --rate $(or $(RATE),1000)
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) .peers build dist .pytest_cache .mypy_cache .ruff_cache

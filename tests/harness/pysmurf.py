@@ -72,9 +72,9 @@ def rows(db_path: Path | str) -> list[dict[str, Any]]:
     return query(db_path, "SELECT * FROM supersync_v0 ORDER BY id")
 
 
-def entered(db_path: Path | str) -> int:
-    """Return how many rows there are, which is cheap to ask."""
-    found = query(db_path, "SELECT count(*) AS n FROM supersync_v0")
+def entered(db_path: Path | str, *, besides: str = "") -> int:
+    """Return how many rows there are, which is cheap to ask; `besides`: an archive that is not counted."""
+    found = query(db_path, "SELECT count(*) AS n FROM supersync_v0 WHERE archive_name != ?", (besides,))
     return int(found[0]["n"]) if found else 0
 
 
@@ -90,10 +90,14 @@ def query(db_path: Path | str, statement: str, parameters: Sequence[Any] = ()) -
         raise
 
 
-def each_once(db_path: Path | str, paths: Iterable[Path | str]) -> str:
-    """Return "" if the table has each of these paths once and nothing else, or else what is wrong, in one line."""
+def each_once(db_path: Path | str, paths: Iterable[Path | str], *, besides: str = "") -> str:
+    """Return "" if the table has each of these paths once and nothing else, or else what is wrong, in one line.
+
+    `besides`: an archive that is not looked at, as others write it.
+    """
     wanted = {str(path) for path in paths}
-    found = Counter(row["local_path"] for row in query(db_path, "SELECT local_path FROM supersync_v0"))
+    select = "SELECT local_path FROM supersync_v0 WHERE archive_name != ?"
+    found = Counter(row["local_path"] for row in query(db_path, select, (besides,)))
     lacking, foreign = sorted(wanted - found.keys()), sorted(found.keys() - wanted)
     double = sorted(path for path, times in found.items() if times > 1)
     parts = {"lacks": lacking, "has twice": double, "has besides": foreign}
