@@ -1,8 +1,10 @@
-"""How the receiver is going, in figures."""
+"""How the receiver is going, in figures: over all the processes that have received since the agent's start."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
-__all__ = ["ReceiverStatus"]
+__all__ = ["ReceiverStatus", "Tally"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,7 @@ class ReceiverStatus:
     buffer_bytes: int = 0
     """The socket's buffer, bytes, with what the kernel needs around each datagram."""
     journal_bytes: int = 0
-    """The journal, bytes."""
+    """The journal, bytes, about."""
     waiting_bytes: int = 0
     """What waits in memory to be written, bytes."""
     trouble: str = ""
@@ -30,4 +32,43 @@ class ReceiverStatus:
     running: bool = False
     """Whether there is a receiver."""
     restarts: int = 0
-    """How often another one had to be started."""
+    """How often one has ended by itself."""
+
+
+class Tally:
+    """Adds up what receivers report, each of which counts from 0."""
+
+    def __init__(self) -> None:
+        self._received = self._dropped = 0  # by those before the present one
+        self._processes = 0
+        self._heard = False
+
+    def begin(self) -> None:
+        """Expect the reports of another process."""
+        self._processes += 1
+        self._heard = False
+
+    def merge(self, status: ReceiverStatus, report: Mapping[str, Any]) -> ReceiverStatus:
+        """Return the status after a report.
+
+        Args:
+            status: what it was.
+            report: as the receiver gives it: some of the status' fields.
+        """
+        if not self._heard:
+            self._heard = True
+            self._received = status.received + self._unreported(status, report)
+            self._dropped = status.dropped
+        changes = {
+            **report,
+            "received": self._received + report["received"],
+            "dropped": self._dropped + report["dropped"],
+            "written": max(status.written, report["written"]),
+        }
+        return replace(status, **changes, running=True)
+
+    def _unreported(self, status: ReceiverStatus, report: Mapping[str, Any]) -> int:
+        """Return how many datagrams the one before has written without a word: it was killed."""
+        if self._processes == 1:
+            return 0  # what is there is from an earlier agent's receiver
+        return max(0, int(report["written"] - status.written - report["received"]))
