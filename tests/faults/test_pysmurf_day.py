@@ -1,12 +1,15 @@
 """A day of a SMuRF server, with its monitor killed and restarted in the middle: every file is entered exactly once."""
 
 import contextlib
+import subprocess
+import sys
 import threading
 
 import pytest
 
 from ocs.agents.pysmurf_monitor.simulation import Plan, day
 from ocs.agents.pysmurf_monitor.simulator import Publisher, Sender
+from tests.harness.peers import ROOT
 from tests.harness.pysmurf import HOST, each_once, entered, free_udp_port, is_bound
 from tests.harness.suprsync import OTHERS, lock_errors, marking
 from tests.harness.waiting import wait_for
@@ -105,3 +108,14 @@ def test_nothing_of_a_quiet_day_needs_a_rescan(world):
         len(whole.paths),
     )
     assert (told["datagrams_refused_total"], told["datagrams_dropped_total"], told["files_pending"]) == (0, 0, 0)
+
+
+def test_a_soak_of_some_seconds_balances(tmp_path):
+    words = ["--minutes", "0.1", "--rate", "500", "--every", "1", "--folder", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.harness.pysmurf_soak", *words],
+        cwd=ROOT, capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "3,000 files announced" in done.stdout
+    assert "every file exactly once, no lock error" in done.stdout
