@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.harness.agents import AgentHandle, start_agent
 from tests.harness.pysmurf import md5, rows
 from tests.harness.site import Site
@@ -26,6 +29,13 @@ LOCK_WORDS = ("database is locked", "database table is locked", "SQLITE_BUSY", "
 BUSY_S = 5.0  # how long Python's and SQLAlchemy's users of SQLite wait for others, if they say nothing
 ROUND_S = 0.1
 BATCH = 500
+
+
+def need_rsync() -> None:
+    """Skip the test where rsync is missing, with which the agents copy; fail it in CI."""
+    if not shutil.which("rsync"):
+        say = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        say("no rsync: install it with your system's package manager")
 
 
 def start_suprsync(site: Site, python: str, db_path: Path, folder: Path, archive: str) -> AgentHandle:

@@ -15,6 +15,7 @@ from tests.harness.suprsync import (
     is_all_copied,
     lock_errors,
     marking,
+    need_rsync,
     remote_folder,
     start_suprsync,
     wrongly_copied,
@@ -47,6 +48,7 @@ class World:
         return handle, port
 
     def suprsyncs(self):
+        need_rsync()
         return [self._started(self._suprsync(archive)) for archive in ARCHIVES]
 
     def _suprsync(self, archive):
