@@ -5,13 +5,23 @@ import sys
 import tempfile
 import time
 
-from benchmarks import agent_start, aggregator, client, host_manager, keeping, publish, reading, registry
+from benchmarks import (
+    agent_start,
+    aggregator,
+    client,
+    host_manager,
+    keeping,
+    publish,
+    pysmurf_monitor,
+    reading,
+    registry,
+)
 from benchmarks.bench import Bench
 from benchmarks.report import Results, save, show
 from benchmarks.sides import BenchmarkError, both_sides
 from ocs.cli.output import program, say, say_json, warn
 
-MODULES = (agent_start, client, publish, aggregator, keeping, registry, reading, host_manager)
+MODULES = (agent_start, client, publish, aggregator, keeping, registry, reading, host_manager, pysmurf_monitor)
 CASES = [case for module in MODULES for case in module.CASES]
 
 

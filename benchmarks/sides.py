@@ -9,7 +9,16 @@ from pathlib import Path
 
 from ocs.errors import OCSError
 
-__all__ = ["OURS", "PUBLISHED", "BenchmarkError", "Side", "both_sides", "child_environment", "state_of_code"]
+__all__ = [
+    "OURS",
+    "PUBLISHED",
+    "BenchmarkError",
+    "Side",
+    "both_sides",
+    "child_environment",
+    "published_socs",
+    "state_of_code",
+]
 
 OURS, PUBLISHED = "ours", "published"
 ROOT = Path(__file__).parent.parent
@@ -83,11 +92,27 @@ def both_sides():
     Raises:
         BenchmarkError: there is no published package.
     """
-    peers = Path(os.environ.get("OCS_PEERS", ROOT / ".peers"))
-    python = os.environ.get("OCS_PEER_PYTHON") or str(peers / "ocs" / "bin" / "python")
+    python = os.environ.get("OCS_PEER_PYTHON") or peer("ocs")
     if not os.access(python, os.X_OK):
         raise BenchmarkError(f"no published package at {python}: run `make peers`, or set OCS_PEER_PYTHON")
-    ours = peers / "plain" / "bin" / "python"
+    ours = peer("plain")
     if not os.access(ours, os.X_OK):
         raise BenchmarkError(f"no environment of ours to compare at {ours}: run `make peers`, or set OCS_PEERS")
-    return Side(OURS, str(ours)), Side(PUBLISHED, python)
+    return Side(OURS, ours), Side(PUBLISHED, python)
+
+
+def published_socs():
+    """The published instrument agents over the published package.
+
+    Raises:
+        BenchmarkError: there are none.
+    """
+    python = peer("published")
+    if not os.access(python, os.X_OK):
+        raise BenchmarkError(f"no published socs at {python}: run `make peers`, or set OCS_PEERS")
+    return Side(PUBLISHED, python)
+
+
+def peer(name):
+    """The interpreter of one of the environments that ``make peers`` makes."""
+    return str(Path(os.environ.get("OCS_PEERS", ROOT / ".peers")) / name / "bin" / "python")
