@@ -29,7 +29,7 @@ MOST: Final = 2000
 """So many files at most are to be entered at a time: some 20 ms with the write lock."""
 
 _ATTEMPTS: Final = 10
-"""So often at most, in one call, others may add more rows between two looks than one look takes, or change the table."""
+"""So often at most, in one call, others may change the table, or add more rows than one look takes, while we look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,9 @@ class Registrar:
             DatabaseTroubleError: as `enter`.
         """
         self.enter(())
+        if self._learned is not None:
+            self._state.learn(self._learned)
+            self._learned = None
 
     def enter(self, items: "Sequence[Item]") -> Entered:
         """Enter files that the table does not have, in one transaction.

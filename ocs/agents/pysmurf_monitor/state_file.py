@@ -49,6 +49,7 @@ _SCHEMA: Final = (
     "CREATE INDEX pending_next ON pending (taken, next)",
     f"PRAGMA user_version = {_VERSION}",
 )
+_TABLES: Final = {"progress", "seen", "pending"}
 
 
 class StateFile:
@@ -75,9 +76,12 @@ class StateFile:
         self._lock = threading.RLock()
         self._inode = 0
         self._link: sqlite3.Connection | None = None
-        with self._lock, contextlib.suppress(_SetAsideError), self._told():
-            self._opened()
-        with self._lock, self._told():  # a damaged one has been set aside by now
+        with contextlib.suppress(_SetAsideError):
+            self._begin()
+        self._begin()  # a damaged one has been set aside by now
+
+    def _begin(self) -> None:
+        with self._lock, self._told():
             self._opened().execute("UPDATE pending SET taken = 0 WHERE taken = 1")
 
     @contextlib.contextmanager
@@ -180,8 +184,9 @@ class StateFile:
             raise _damage(f"its version is {version}, not {_VERSION}")
         if version == 0:
             _create(link)
-        elif link.execute("SELECT count(*) FROM progress").fetchone() != (1,):
-            raise _damage("it has lost its progress")
+        tables = {name for (name,) in link.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if tables != _TABLES or link.execute("SELECT count(*) FROM progress").fetchone() != (1,):
+            raise _damage("parts of it are missing")
 
     def _rescue(self, link: sqlite3.Connection) -> sqlite3.Connection:
         """Write again what was taken away under us; what somebody else has put there counts."""

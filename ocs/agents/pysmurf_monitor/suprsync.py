@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
 from ocs.agents.pysmurf_monitor.trouble import look_at_path, told
 from ocs.errors import DatabaseLibraryError, DatabaseTroubleError
 
 try:
-    from sqlalchemy import Engine, ForeignKey, Pool, QueuePool, create_engine, event, func, select
+    from sqlalchemy import Engine, Float, ForeignKey, Pool, QueuePool, create_engine, event, func, select
     from sqlalchemy.exc import DBAPIError
     from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 except ImportError as error:
@@ -41,7 +41,9 @@ _decoded: Final[Callable[[bytes], str]] = lambda text: text.decode(errors="surro
 
 
 class Base(DeclarativeBase):
-    """What the two tables have in common."""
+    """What the two tables have in common: a float is FLOAT, which later SQLAlchemy would call DOUBLE."""
+
+    type_annotation_map: ClassVar[Any] = {float: Float()}
 
 
 class SupRsyncFile(Base):

@@ -101,7 +101,7 @@ def _read_only(path: Path, text: str) -> tuple[str, str]:
     if os.statvfs(path).f_flag & os.ST_RDONLY:
         return READ_ONLY, f"{path} is on a disk that is mounted read-only: mount it writable"
     for place in (path, path.parent):
-        if not os.access(place, os.W_OK):
+        if not os.access(place, os.W_OK, effective_ids=True):
             return READ_ONLY, f"{place} may not be written by {_user()}: change its owner or mode"
     return READ_ONLY, f"{path} cannot be written ({text}): it and its -wal and -shm files must be writable by {_user()}"
 
@@ -111,9 +111,9 @@ def _cannot_open(path: Path, text: str) -> tuple[str, str]:
         return plain
     if os.statvfs(path).f_flag & os.ST_RDONLY:
         return _read_only(path, text)
-    if not os.access(path, os.R_OK):
+    if not os.access(path, os.R_OK, effective_ids=True):
         return NO_PERMISSION, f"{path} may not be read by {_user()}: change its owner or mode"
-    if not os.access(path.parent, os.W_OK):
+    if not os.access(path.parent, os.W_OK, effective_ids=True):
         return _read_only(path, text)
     return _input_output(path, text)
 
