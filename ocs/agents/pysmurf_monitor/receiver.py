@@ -31,7 +31,7 @@ _SHORT_PAUSE = 0.001  # s, where the buffer is small
 _REPORT_INTERVAL = 0.05  # s
 _IDLE_INTERVAL = 1.0  # s
 _FINAL_DRAIN = 2.0  # s, in case datagrams never stop coming
-_FINISH_PATIENCE = 20.0  # s
+_MOST_DIGITS = 18  # of an index
 _MAPPED = "::ffff:"  # how IPv4 looks to a socket that takes both
 
 
@@ -64,17 +64,14 @@ class Receiver:
         self._can_report.register(reports, select.POLLOUT)
 
     def end(self) -> None:
-        """Finish at the next turn; safe in a signal's handler."""
+        """End at the next turn; safe in a signal's handler."""
         self._ending = True
 
-    def run(self, woken: int) -> int:
-        """Receive until told to finish.
+    def run(self, woken: int) -> None:
+        """Receive until told to end.
 
         Args:
             woken: a descriptor from which a byte can be read after a signal.
-
-        Returns:
-            How many datagrams are lost, since the disk did not take them.
 
         Raises:
             ReceiverError: the keeper's thread has died.
@@ -84,14 +81,37 @@ class Receiver:
             poller.register(descriptor, select.POLLIN)
         while not self._ending:
             self._report()
+            if self._keeper.waiting_bytes:
+                self._keeper.begin_turn()  # also while nothing comes: the journal may be open by now
             for descriptor, _events in poller.poll(1000 * self._patience()):
                 self._serve(descriptor)
             if not self._keeper.is_alive:
                 raise ReceiverError("the receiver cannot go on: its writing thread has died")
-        return self._finish()
+
+    def finish(self, patience: float) -> int:
+        """Take what is in the socket, close it, and bring all to the disk.
+
+        Args:
+            patience: how long to wait for the disk, s.
+
+        Returns:
+            How many datagrams are lost, since the disk did not take them.
+        """
+        deadline = time.monotonic() + _FINAL_DRAIN
+        while self._take() == _MOST_AT_ONCE and time.monotonic() < deadline:
+            pass
+        self._kernel_drops = kernel_drops(self._socket)
+        self._socket.close()  # first: somebody else may wait for the port
+        lost = self._keeper.finish(patience)
+        self._next_report = 0.0
+        self._report()
+        return lost
 
     def _patience(self) -> float:
-        return _REPORT_INTERVAL if self._keeper.waiting_bytes else _IDLE_INTERVAL
+        """Return how long there is nothing to do but wait for datagrams and orders, s."""
+        told = (self._last_report.get("received"), self._last_report.get("written"))
+        busy = self._keeper.waiting_bytes or told != (self._received, self._keeper.written)
+        return _REPORT_INTERVAL if busy else _IDLE_INTERVAL
 
     def _serve(self, descriptor: int) -> None:
         if descriptor == self._socket.fileno():
@@ -112,7 +132,7 @@ class Receiver:
         try:
             for count in range(_MOST_AT_ONCE):  # noqa: B007  counts what was taken before the socket was empty
                 data, address = receive(_LARGEST)
-                keep(pack_arrival(now(), address[0], address[1], data))
+                keep(pack_arrival(now(), address[0].removeprefix(_MAPPED), address[1], data))
             count = _MOST_AT_ONCE
         except BlockingIOError:
             pass
@@ -135,9 +155,9 @@ class Receiver:
             self.end()
         *lines, rest = (self._rest + data).split(b"\n")
         self._rest = rest[-100:]
-        wanted = [int(line[5:]) for line in lines if line.startswith(b"drop ") and line[5:].isdigit()]
+        wanted = max(map(_dropped_before, lines), default=0)
         if wanted:
-            self._keeper.drop_before(max(wanted))
+            self._keeper.drop_before(wanted)
 
     # Reports.
 
@@ -168,16 +188,11 @@ class Receiver:
             "trouble": (self._trouble or keeper.trouble)[:1000],
         }
 
-    def _finish(self) -> int:
-        deadline = time.monotonic() + _FINAL_DRAIN
-        while self._take() == _MOST_AT_ONCE and time.monotonic() < deadline:
-            pass
-        self._kernel_drops = kernel_drops(self._socket)
-        self._socket.close()  # first: somebody else may wait for the port
-        lost = self._keeper.finish(_FINISH_PATIENCE)
-        self._next_report = 0.0
-        self._report()
-        return lost
+
+def _dropped_before(order: bytes) -> int:
+    """Return the N of "drop N", or 0 if it is another order."""
+    verb, _, number = order.partition(b" ")
+    return int(number) if verb == b"drop" and number.isdigit() and len(number) <= _MOST_DIGITS else 0
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -209,6 +224,13 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--first-index", type=int, default=0, metavar="N", help="no datagram gets a number below (default: %(default)s)"
     )
+    parser.add_argument(
+        "--finish-patience",
+        type=float,
+        default=20.0,
+        metavar="S",
+        help="how long to wait for the disk in the end, seconds (default: %(default)s)",
+    )
     return parser
 
 
@@ -237,7 +259,8 @@ def _run(args: argparse.Namespace) -> int:
     receiver = Receiver(datagrams, keeper)
     woken = _on_signal(receiver.end)
     keeper.start()
-    return receiver.run(woken)
+    receiver.run(woken)
+    return receiver.finish(args.finish_patience)
 
 
 def _socket_of(args: argparse.Namespace) -> socket.socket:

@@ -12,6 +12,7 @@ ENOUGH_BYTES = 16 << 20
 """A buffer below which a burst may be lost while the disk or the machine is busy: 20,000 datagrams/s for half a
 second, each of which takes the kernel up to 1.5 KB."""
 
+_HIGHEST_PORT = 65535
 _SO_RCVBUFFORCE = 33
 _SO_MEMINFO = 55
 _MEMINFO = struct.Struct("=9I")
@@ -53,11 +54,15 @@ def open_socket(bind: str, port: int, socket_bytes: int) -> socket.socket:
 
 
 def _resolve(bind: str, port: int) -> tuple[int, tuple[object, ...]]:
+    if not 0 <= port <= _HIGHEST_PORT:
+        raise ReceiverError(
+            f"there is no UDP port {port}: give one from 1 to {_HIGHEST_PORT}, or 0 for any that is free"
+        )
     host = {"": "0.0.0.0", "localhost": "127.0.0.1"}.get(bind, bind)  # noqa: S104  the documented default
     try:
         # Never asks a name server, which could take long.
         found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)
-    except (OSError, OverflowError, UnicodeError) as error:
+    except (OSError, UnicodeError) as error:
         raise ReceiverError(f"--bind {bind!r} is not an address: give an IPv4 or IPv6 one of this machine") from error
     family, _, _, _, address = found[0]
     return family, address

@@ -1,6 +1,6 @@
 """The agent's side of the receiver: has the socket, starts the program, hears how far it is, starts it again.
 
-The agent opens the socket and gives it to the program. So a program that dies costs nothing of what the kernel holds, and
+The agent opens the socket and gives it to the program. So a program that dies costs nothing of what the kernel holds:
 the next one goes on with the same socket.
 """
 
@@ -120,7 +120,8 @@ class Receiving:
         """Return the port when datagrams are received.
 
         Raises:
-            ReceiverError: they are not: the port is taken or not allowed, or the program does not start. Attempts go on.
+            ReceiverError: they are not: the port is taken or not allowed, or the program does not start. It is
+                tried again and again.
         """
         if self.status.running:
             return self.status.port
@@ -193,8 +194,8 @@ class Receiving:
         if more > 0 and self._reactor.seconds() >= self._tell_drops_at:
             self._tell_drops_at = self._reactor.seconds() + _DROPS_TOLD
             self._log.warn(
-                "the kernel had no room for {total} datagrams by now, which are lost: they came faster than this machine "
-                "took them; a larger net.core.rmem_max helps",
+                "the kernel had no room for {total} datagrams by now, which are lost: they came faster than they were "
+                "taken; a larger net.core.rmem_max helps",
                 total=self.status.kernel_drops,
             )
 
