@@ -40,12 +40,11 @@ class Tally:
 
     def __init__(self) -> None:
         self._received = self._dropped = 0  # by those before the present one
-        self._processes = 0
+        self._heard_any = False
         self._heard = False
 
     def begin(self) -> None:
         """Expect the reports of another process."""
-        self._processes += 1
         self._heard = False
 
     def merge(self, status: ReceiverStatus, report: Mapping[str, Any]) -> ReceiverStatus:
@@ -56,9 +55,9 @@ class Tally:
             report: as the receiver gives it: some of the status' fields.
         """
         if not self._heard:
-            self._heard = True
             self._received = status.received + self._unreported(status, report)
             self._dropped = status.dropped
+            self._heard = self._heard_any = True
         changes = {
             **report,
             "received": self._received + report["received"],
@@ -69,6 +68,6 @@ class Tally:
 
     def _unreported(self, status: ReceiverStatus, report: Mapping[str, Any]) -> int:
         """Return how many datagrams the one before has written without a word: it was killed."""
-        if self._processes == 1:
-            return 0  # what is there is from an earlier agent's receiver
+        if not self._heard_any:
+            return 0  # what is there may be from an earlier agent's receiver
         return max(0, int(report["written"] - status.written - report["received"]))
