@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from ocs.agents.pysmurf_monitor.receiver import Receiver
+from ocs.agents.pysmurf_monitor.receiver_keeping import Keeper
 from ocs.agents.pysmurf_monitor.receiver_socket import open_socket
+from ocs.errors import ReceiverError
 from ocs.journal import Journal
 from tests.harness.pysmurf import announce, is_bound
 from tests.harness.receiver_program import ReceiverProgram, arrivals, numbered, texts
@@ -240,6 +243,20 @@ def test_a_small_buffer_is_warned_of_in_one_line(make_receiver):
     given = receiver.reports_that(lambda report: report["port"] > 0)["buffer_bytes"]
     complaints = receiver.finish().splitlines()
     assert len(complaints) == (0 if given >= 16 << 20 else 1)
+
+
+def test_it_ends_if_it_can_keep_nothing_any_more(folder):
+    """Whoever started it starts another."""
+    keeper_that_has_died = Keeper(folder, 1 << 30)
+    woken, _waking = os.pipe()
+    orders, _giving = os.pipe()
+    _reading, reports = os.pipe()
+    with closing(open_socket("127.0.0.1", 0, 1 << 16)) as listening:
+        announce(listening.getsockname()[1], b"one")
+        with pytest.raises(ReceiverError, match="has died"):
+            Receiver(listening, keeper_that_has_died, orders, reports).run(woken)
+    for descriptor in (woken, _waking, orders, _giving, _reading, reports):
+        os.close(descriptor)
 
 
 def test_help_tells_what_it_is_for():
