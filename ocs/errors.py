@@ -33,6 +33,7 @@ __all__ = [
     "ReceiverError",
     "RecordingError",
     "RecordingLibraryError",
+    "RefusedError",
     "RequestFailedError",
     "RouterError",
     "SimulatorError",
@@ -115,6 +116,20 @@ class SimulatorError(OCSError):
 
 class ReceiverError(OCSError):
     """Datagrams cannot be received: the port is taken or not allowed, or the receiver does not start."""
+
+
+class RefusedError(OCSError, ValueError):
+    """A datagram is not what a publisher sends, or asks for something that nobody may have.
+
+    Args:
+        reason: one of few words, under which it is counted.
+        detail: what is wrong with it, for a person.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
 
 
 class RecordingError(OCSError):
