@@ -8,6 +8,7 @@ from itertools import islice
 
 import pytest
 
+from ocs.agents.pysmurf_monitor.messages import parse
 from ocs.agents.pysmurf_monitor.simulation import Plan, day, steady, until
 
 START = 1_790_000_000.0
@@ -133,3 +134,10 @@ def test_a_stream_ends_after_so_many_files(wanted, found):
 def test_a_stream_ends_with_whichever_end_comes_first():
     assert len(files(until(steady(PLAN), files=5, seconds=1.0))) == 5
     assert len(files(until(steady(PLAN), files=50, seconds=1.0))) == 10
+
+
+@pytest.mark.parametrize("make", [some, day])
+def test_the_monitor_understands_all_of_it(make):
+    for number, message in enumerate(make(PLAN)):
+        understood = parse(message.datagram(START, number))
+        assert understood.path == message.file if message.file else understood.kind in ("session", "metadata")
