@@ -8,5 +8,6 @@ agents = {
     "AggregatorAgent": {"module": "ocs.agents.aggregator.agent", "entry_point": "main"},
     "FakeDataAgent": {"module": "ocs.agents.fake_data.agent", "entry_point": "main"},
     "HostManager": {"module": "ocs.agents.host_manager.agent", "entry_point": "main"},
+    "PysmurfMonitor": {"module": "ocs.agents.pysmurf_monitor.agent", "entry_point": "main"},
     "BarebonesAgent": {"module": "ocs.agents.barebones.agent", "entry_point": "main"},
 }

@@ -11,6 +11,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.threads import deferToThread
+from twisted.python.failure import Failure
 
 from ocs import ocs_agent, site_config
 from ocs.agents.pysmurf_monitor.dispatcher import Arrived
@@ -74,7 +75,8 @@ class PysmurfMonitor:
         self._bind: str = option(args, "bind", str, "")
         self._journal_bytes: int = option(args, "journal_size", int, JOURNAL_BYTES)
         self._folder = _folder(agent, self.db_path)
-        self._roots = Roots(_roots(args), forbidden=[*_database_files(self.db_path), str(self._folder)])
+        self._allowed = _allowed(args)
+        self._roots = Roots(self._allowed, forbidden=[*_database_files(self.db_path), str(self._folder)])
         self._counters = Counters()
         self._refusals = Refusals(lambda line: self.log.warn("{line}", line=line))
         self._feeds = Feeds(agent, self._refusals.add, Ambiguous(self._folder / "names.json"))
@@ -85,10 +87,7 @@ class PysmurfMonitor:
     # Receiving
 
     def begin(self) -> "Deferred[None]":
-        """Start to take datagrams. In the reactor's thread, once it runs."""
-        return ensureDeferred(self._begin())
-
-    async def _begin(self) -> None:
+        """Start to take datagrams; fires when that is under way. In the reactor's thread, once it runs."""
         self.receiving = Receiving(
             self.agent.reactor,
             self._folder / "journal",
@@ -99,13 +98,18 @@ class PysmurfMonitor:
             on_news=self._news,
             log=self.log,
         )
+        return ensureDeferred(self._begin(self.receiving))
+
+    async def _begin(self, receiving: Receiving) -> None:
         cursor = await deferToThread(self._read_cursor)
-        if self.receiving is None:  # ended meanwhile
-            return
-        self.receiving.drop_before(cursor)
-        self.receiving.start()
+        if self.receiving is receiving:  # else it has ended meanwhile
+            receiving.drop_before(cursor)
+            receiving.start()
+            ensureDeferred(self._tell_port(receiving)).addErrback(self._tell_failure)
+
+    async def _tell_port(self, receiving: Receiving) -> None:
         try:
-            port = await self.receiving.ready()
+            port = await receiving.ready()
         except ReceiverError as error:
             self.log.error("{error}", error=error)
             return
@@ -113,9 +117,12 @@ class PysmurfMonitor:
             "takes datagrams at port {port} of {bind}; enters files below {roots} into {db}",
             port=port,
             bind=self._bind or "all interfaces",
-            roots=", ".join(self._roots.roots) if self._roots.roots is not None else "any folder",
+            roots=", ".join(self._allowed) if self._allowed is not None else "any folder",
             db=self.db_path,
         )
+
+    def _tell_failure(self, failure: Failure) -> None:
+        self.log.error("{trace}", trace=failure.getTraceback())
 
     def _read_cursor(self) -> int:
         try:
@@ -355,7 +362,7 @@ class PysmurfMonitor:
         if not Path(path).is_dir():
             return f"{path} is not a folder here."
         if not self._roots.allows(str(Path(path).resolve())):
-            return f"{path} is not below an allowed folder ({', '.join(self._roots.roots or ())}): see --allow-root."
+            return f"{path} is not below an allowed folder ({', '.join(self._allowed or ())}): see --allow-root."
         return ""
 
     def abort_rescan(self, session: ocs_agent.OpSession, params: Params = None) -> Result:
@@ -377,7 +384,7 @@ def _folder(agent: Any, db_path: str) -> Path:
     return own / "pysmurf-monitor" if own is not None else Path(f"{db_path}.monitor")
 
 
-def _roots(args: Any) -> list[str] | None:
+def _allowed(args: Any) -> list[str] | None:
     """Return the folders that files are allowed in; None for any."""
     if option(args, "any_root", bool, False):
         return None
@@ -405,10 +412,11 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def _begin(agent: Any, monitor: PysmurfMonitor, *, start: bool) -> None:
-    """Start to receive, and to enter files, whether the router is there or not."""
-    monitor.begin().addErrback(lambda failure: agent.log.error("{trace}", trace=failure.getTraceback()))
+    """Start to receive, then to enter files, whether the router is there or not."""
+    begun = monitor.begin()
+    begun.addErrback(lambda failure: agent.log.error("{trace}", trace=failure.getTraceback()))
     if start:
-        agent.operations.start("run", None, agent.access.own_level)
+        begun.addCallback(lambda _: agent.operations.start("run", None, agent.access.own_level))
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def rows_of(db_path: str, state: State, paths: Sequence[str]) -> Rows:
 
 
 def _rows(link: sqlite3.Connection, state: State, wanted: Mapping[int, str]) -> Rows:
-    found = {}
+    found: dict[str, str] = {}
     for _, row_id in state.find(list(wanted)):
         found.update(link.execute("SELECT local_path, remote_path FROM supersync_v0 WHERE id = ?", (row_id,)))
     newer = "SELECT local_path, remote_path FROM supersync_v0 WHERE id > ? ORDER BY id LIMIT ?"

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -64,7 +63,7 @@ def _save(path: Path, texts: list[str]) -> None:
     new = path.with_name(f"{path.name}.new")
     with suppress(OSError):  # a full disk shows elsewhere; here it costs the same name after a restart
         new.write_text(json.dumps(texts, indent=0))
-        os.replace(new, path)
+        new.replace(path)
 
 
 class Names:

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from ocs.agents.pysmurf_monitor.clerk import Clerk
 from ocs.agents.pysmurf_monitor.dispatcher import Arrived, Dispatcher
@@ -90,16 +90,20 @@ class Pipeline:
         self._db_path = db_path
         self._steady = steady
         self._work = Work(state.cursor, steady)
-        self._clerk = Clerk(
-            self._work, state, registrar, partial(rows_of, db_path, state), db_path=db_path, on_cursor=on_cursor, counters=counters, refusals=refusals,
-            clock=clock, steady=steady,
-        )  # fmt: skip
+        common: Any = {"counters": counters, "refusals": refusals, "clock": clock, "steady": steady}
+        lookup = partial(rows_of, db_path, state)
+        self._clerk = Clerk(self._work, state, registrar, lookup, db_path=db_path, on_cursor=on_cursor, **common)
         self._hashers = make_hashers(self._work.finish)
         self._dispatcher = Dispatcher(
-            Follower(journal, state.cursor), state, self._work, self._hashers,
-            publish=publish, trouble=lambda: self._clerk.database_trouble, halted=lambda: bool(self._clerk.state_trouble),
-            counters=counters, refusals=refusals, clock=clock, steady=steady,
-        )  # fmt: skip
+            Follower(journal, state.cursor),
+            state,
+            self._work,
+            self._hashers,
+            publish=publish,
+            trouble=lambda: self._clerk.database_trouble,
+            halted=lambda: bool(self._clerk.state_trouble),
+            **common,
+        )
         self._threads = [self._thread("dispatcher", self._dispatcher.run), self._thread("clerk", self._keep_books)]
 
     def _thread(self, name: str, function: Callable[[], None]) -> threading.Thread:

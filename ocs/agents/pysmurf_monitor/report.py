@@ -211,8 +211,8 @@ def troubles(receiver: ReceiverStatus, now: Snapshot, *, lost: int, journal_boun
         found[f"database {now.database.state}"] = now.database.message
     if now.state_trouble:
         found["state"] = now.state_trouble
-    if receiver.trouble or not receiver.running:
-        found["receiver"] = receiver.trouble or "the receiver does not run: datagrams are not taken"
+    if receiver.trouble:
+        found["receiver"] = receiver.trouble
     if lost:
         found["lost"] = f"datagrams are being lost, {lost} so far: enter their files with the task rescan"
     if receiver.journal_bytes > NEARLY_FULL * journal_bound:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from pathlib import PurePath
 from typing import Any, NamedTuple, Protocol
 
 from ocs.agents.pysmurf_monitor.lookup import Lookup
@@ -57,7 +58,7 @@ def datagram_for(found: Found, action: str) -> dict[str, Any] | None:
     else:
         return None
     kind = "data_file" if payload["archive_name"] == "smurf" else "g3_file"
-    file = {"path": found.path, "timestamp": found.changed, "format": found.path.rpartition(".")[2]}
+    file = {"path": found.path, "timestamp": _time_of(found), "format": PurePath(found.path).suffix[1:]}
     return {"id": match["id"], "time": found.changed, "type": kind, "payload": {**file, **payload}}
 
 
@@ -73,11 +74,14 @@ def remote_of(found: Found, folders: Iterable[str]) -> str | None:
     begun = sorted((_begin(folder), folder) for folder in folders)
     if not begun:
         return None
-    name = found.path.rpartition("/")[2]
-    stamp = _CTIME.match(name)
-    when = float(stamp[1]) if stamp else found.changed
-    earlier = [folder for begin, folder in begun if begin <= when]
-    return f"{earlier[-1] if earlier else begun[0][1]}/{name}"
+    earlier = [folder for begin, folder in begun if begin <= _time_of(found)]
+    return f"{earlier[-1] if earlier else begun[0][1]}/{found.path.rpartition('/')[2]}"
+
+
+def _time_of(found: Found) -> float:
+    """Return when a file was made (unix s): pysmurf has it in the name; else when it was changed."""
+    stamp = _CTIME.match(found.path.rpartition("/")[2])
+    return float(stamp[1]) if stamp else found.changed
 
 
 def _begin(remote_folder: str) -> float:
@@ -266,7 +270,7 @@ class Rescan:
     def _refused(self, found: Found, error: RefusedError) -> None:
         self.progress.refused += 1
         if len(self.examples) < MOST_EXAMPLES:
-            self.examples.append(f"{ascii(found.path)}: {error}")
+            self.examples.append(f"{found.path!a}: {error}")
 
     def _wait(self, condition: Callable[[], bool]) -> bool:
         """Wait for something; return False if the search is to end before."""
@@ -290,26 +294,15 @@ class Rescan:
 
 def walk(top: str) -> Iterator[tuple[str, Iterator[Found]]]:
     """Yield all folders below one, with their files, in the order of their names; no link is followed."""
-    waiting = [top]
-    while waiting:
-        folder = waiting.pop()
-        with suppress(OSError):  # gone meanwhile, or not for us to see
-            names = sorted(os.listdir(folder))
-            yield folder, _files(folder, names)
-            waiting += reversed([path for name in names if _is_folder(path := os.path.join(folder, name))])
-
-
-def _is_folder(path: str) -> bool:
-    try:
-        return stat.S_ISDIR(os.lstat(path).st_mode)
-    except OSError:
-        return False
+    for folder, folders, names in os.walk(top):
+        folders.sort()
+        yield folder, _files(folder.rstrip("/"), sorted(names))
 
 
 def _files(folder: str, names: Iterable[str]) -> Iterator[Found]:
     for name in names:
-        path = os.path.join(folder, name)
-        with suppress(OSError):
+        path = f"{folder}/{name}"
+        with suppress(OSError):  # gone meanwhile, or not for us to see
             status = os.lstat(path)
             if stat.S_ISREG(status.st_mode) and not name.startswith("."):
                 yield Found(path, status.st_mtime)

@@ -143,8 +143,8 @@ class Run:
         self.pipeline = pipeline
         try:
             while not (self._ending.is_set() or pipeline.crash or self._is_tested(pipeline)):
-                self._take_extras(pipeline, TEST_TURN if self._test_mode else TURN)
                 self._report(pipeline.snapshot())
+                self._take_extras(pipeline, TEST_TURN if self._test_mode else TURN)
         finally:
             self.pipeline = None
             ended = pipeline.stop()
