@@ -118,7 +118,7 @@ class Follower:
 
     def _following(self) -> Segment | None:
         segments = self._segments()
-        if self._segment is None or not os.fstat(self._fd).st_nlink:
+        if self._segment is None:
             return _holding(segments, self.next_index)
         begin = self._segment.begin
         return next((segment for segment in segments if segment.begin > begin), None)

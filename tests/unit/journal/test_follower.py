@@ -221,6 +221,26 @@ def test_a_journal_that_was_deleted_and_begun_anew_is_followed(folder):
     follower.close()
 
 
+def test_what_a_writer_does_while_a_reader_looks_for_the_next_file_is_not_skipped(folder):
+    """The last entries of a file, and the next file, come between the reader's look at the one and at the other."""
+    with Journal(folder) as journal:
+        fill(journal, 0, 5)
+
+        class Overtaken(Follower):
+            def _following(self):
+                if journal.last_index == 4:
+                    fill(journal, 5, 8)
+                    journal.roll()
+                    fill(journal, 8, 10)
+                return super()._following()
+
+        follower = Overtaken(folder)
+        assert indices(follower.read(5)) == [0, 1, 2, 3, 4]
+        assert indices(follower.read()) == [5, 6, 7, 8, 9]
+        assert follower.missed == 0
+    follower.close()
+
+
 def test_reading_goes_on_after_close(folder):
     with Journal(folder, segment_bytes=100) as journal:
         fill(journal, 0, 10)
