@@ -238,6 +238,7 @@ class Hashers:
             while self._take(hasher):
                 self._hash_batch(hasher)
         finally:
+            hasher.reader.close()
             with self._lock:
                 self._hashers.remove(hasher)
                 self._bytes += hasher.reader.bytes_read
