@@ -28,13 +28,14 @@ from tests.harness.peers import PUBLISHED_SOCS, SIDES, peer_python
 from tests.harness.pysmurf import HOST, each_once, entered, free_udp_port, is_bound, query
 from tests.harness.recording.observatory import new_router
 from tests.harness.site import Site
-from tests.harness.suprsync import OTHERS, Marked, lock_errors, marking
+from tests.harness.suprsync import OTHERS, Marked, lock_errors, marking, start_published_monitor
 from tests.harness.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 STREAMS = tuple(f"crate1slot{slot}" for slot in range(2, 8))
 AGE_S = 2.0  # how old a row is when its file is removed
 PATIENCE_S = 120.0  # for all files to be entered, after the last was announced
+SETTLING_S = 20.0
 MOST_MEMORY = 200 << 20
 MIB = 1 << 20
 COUNTERS = ("files_queued", "files_pending", "files_entered_total", "files_known_total", "datagrams_dropped_total")
@@ -100,8 +101,8 @@ class Soak:
             finish = stack.enter_context(marking(self._db_path, "--remove", "--age", str(AGE_S)))
             self._publish()
             self._drain()
+            self._settle()
             self._sample()
-            self.result.data = self._session_data()
             self.result.marked = finish()
         self.result.wrong = list(self._mistakes())
         return self.result
@@ -121,7 +122,7 @@ class Soak:
         options = ["--udp-port", self._port, "--db-path", str(self._db_path)]
         self._site.add_instance("PysmurfMonitor", "monitor", options)
         if self._args.side == "published":
-            return start_agent(self._site, "monitor", python=peer_python("socs", "socs", PUBLISHED_SOCS))
+            return start_published_monitor(self._site, peer_python("socs", "socs", PUBLISHED_SOCS), "monitor")
         return start_agent(self._site, "monitor", "--allow-root", str(self._data))
 
     def _publish(self) -> None:
@@ -162,6 +163,16 @@ class Soak:
 
     def _entered(self) -> int:
         return entered(self._db_path, besides=OTHERS)
+
+    def _settle(self) -> None:
+        """Wait for the session data, which are a little behind."""
+        deadline = time.monotonic() + SETTLING_S
+        while not self._is_settled() and time.monotonic() < deadline:
+            time.sleep(0.5)
+
+    def _is_settled(self) -> bool:
+        self.result.data = self._session_data()
+        return bool(self._args.side == "published" or self.result.data.get("files_entered_total") == self._entered())
 
     def _sample(self) -> None:
         data = self._session_data()

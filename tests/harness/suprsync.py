@@ -31,6 +31,11 @@ ROUND_S = 0.1
 BATCH = 500
 
 
+def start_published_monitor(site: Site, python: str, instance_id: str) -> AgentHandle:
+    """Start an instance with the published monitor: by its module, as its class's name now means ours."""
+    return start_agent(site, instance_id, python=python, program=("-m", "socs.agents.pysmurf_monitor.agent"))
+
+
 def need_rsync() -> None:
     """Skip the test where rsync is missing, with which the agents copy; fail it in CI."""
     if not shutil.which("rsync"):

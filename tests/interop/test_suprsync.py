@@ -1,6 +1,5 @@
 """The published SupRsync agent copies what our monitor has entered; published and ours take turns at one database."""
 
-import sys
 from collections import Counter
 
 import pytest
@@ -17,6 +16,7 @@ from tests.harness.suprsync import (
     marking,
     need_rsync,
     remote_folder,
+    start_published_monitor,
     start_suprsync,
     wrongly_copied,
 )
@@ -32,8 +32,8 @@ COPYING = 90.0
 class World:
     """A site with a monitor, its database and the folder that the simulator writes to."""
 
-    def __init__(self, site, folder, pythons):
-        self.site, self.folder, self.pythons = site, folder, pythons
+    def __init__(self, site, folder, socs_python):
+        self.site, self.folder, self.socs_python = site, folder, socs_python
         self.data, self.db_path = folder / "data", folder / "suprsync.db"
         self.handles = []
 
@@ -42,8 +42,10 @@ class World:
         arguments = ["--udp-port", port, "--db-path", str(self.db_path)]
         name = f"monitor-{side}"
         self.site.add_instance("PysmurfMonitor", name, arguments)
-        own = ("--allow-root", str(self.data)) if side == "ours" else ()
-        handle = self._started(start_agent(self.site, name, *own, python=self.pythons[side]))
+        if side == "published":
+            handle = self._started(start_published_monitor(self.site, self.socs_python, name))
+        else:
+            handle = self._started(start_agent(self.site, name, "--allow-root", str(self.data)))
         wait_for(lambda: is_bound(port), timeout=STARTING)
         return handle, port
 
@@ -52,7 +54,7 @@ class World:
         return [self._started(self._suprsync(archive)) for archive in ARCHIVES]
 
     def _suprsync(self, archive):
-        return start_suprsync(self.site, self.pythons["published"], self.db_path, self.folder, archive)
+        return start_suprsync(self.site, self.socs_python, self.db_path, self.folder, archive)
 
     def _started(self, handle):
         self.handles.append(handle)
@@ -69,7 +71,7 @@ class World:
 
 @pytest.fixture
 def world(site, tmp_path, socs_python):
-    made = World(site, tmp_path, {"ours": sys.executable, "published": socs_python})
+    made = World(site, tmp_path, socs_python)
     yield made
     for handle in made.handles:
         print(f"--- output of {handle.instance_id} ---\n{handle.output[-10_000:]}")
