@@ -17,8 +17,10 @@ __all__ = ["Attempts", "Clerk", "pause_after"]
 
 IDLE: Final = 1.0
 """How long (s) to wait for news at most."""
-SHORTEST_PAUSE: Final = 0.05
+PAUSE: Final = 0.2
 """Between two turns (s): what comes meanwhile shares a transaction."""
+SHORTEST_PAUSE: Final = 0.05
+"""The same while much waits: others have their turn."""
 LONGEST_PAUSE: Final = 5.0
 FIRST_ATTEMPT: Final = 0.5
 LAST_ATTEMPT: Final = 30.0
@@ -149,7 +151,8 @@ class Clerk:
         """Take turns until told to stop; then enter and note what there is."""
         while not self._ending.is_set():
             took = self.turn()
-            self._ending.wait(min(max(SHORTEST_PAUSE, took), LONGEST_PAUSE))
+            shortest = SHORTEST_PAUSE if self._work.has_hashed else PAUSE
+            self._ending.wait(min(max(shortest, took), LONGEST_PAUSE))
             if not self._ending.is_set():
                 self._work.wait_for_news(IDLE)
         self._finish()
@@ -170,6 +173,7 @@ class Clerk:
             return 0.0
         self._collect(self._work.take_hashed(MOST - len(self._to_enter)))
         took = self._enter()
+        self._work.settle(self._finished)
         self._set_aside()
         self._note()
         self._let_go()
@@ -277,10 +281,13 @@ class Clerk:
         why = self.database_trouble or "is being worked on"
         self._aside += [(_copied(item, why), later) for item in self._work.take_aged(AGE, MOST)]
 
+    @property
+    def _finished(self) -> list[Item]:
+        return [*self._done, *(item for item, _ in self._put_off)]
+
     def _note(self, *, at_once: bool = False) -> None:
         """Note what has become of files, and how far everything is; later if that fails."""
-        finished = [*self._done, *(item for item, _ in self._put_off)]
-        self._work.settle(finished)
+        finished = self._finished
         cursor = self._work.cursor
         put_off = [*self._put_off, *self._aside]
         if not self._is_due(cursor, bool(finished or put_off)) and not at_once:
