@@ -192,6 +192,9 @@ class PysmurfMonitor:
         except RefusedError as error:
             self._refusals.add(error.reason, error.detail, str(metadata))
             return []
+        except (TypeError, ValueError) as error:  # somebody else has put it there
+            self._refusals.add("not_json", str(error), str(metadata))
+            return []
         return [found] if isinstance(found, Announcement) else []
 
     # Publishing

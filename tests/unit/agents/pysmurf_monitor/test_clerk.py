@@ -1,5 +1,7 @@
 """Entering and noting, in turns that the test takes."""
 
+import itertools
+
 import pytest
 
 from ocs.agents.pysmurf_monitor.clerk import GIVE_UP, Attempts, Clerk, pause_after
@@ -223,7 +225,7 @@ def test_attempts_are_made_after_longer_and_longer_pauses():
             made.append(clock.now)
             attempts.failed()
         clock.now += 0.125
-    pauses = [b - a for a, b in zip(made, made[1:], strict=False)]
+    pauses = [b - a for a, b in itertools.pairwise(made)]
     assert pauses[:6] == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0]
     assert set(pauses[6:]) == {30.0}
     attempts.succeeded()
