@@ -96,14 +96,14 @@ def ordinary_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def ordinary_user() -> Iterator[None]:
-    """Be subject to permissions: root becomes nobody."""
+def ordinary_user() -> Iterator[int]:
+    """Be subject to permissions: root becomes nobody. Yields the user's number."""
     if os.geteuid():
-        yield
+        yield os.geteuid()
         return
     os.seteuid(NOBODY)
     try:
-        yield
+        yield NOBODY
     finally:
         os.seteuid(0)
 

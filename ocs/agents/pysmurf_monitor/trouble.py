@@ -72,6 +72,8 @@ def told(path: Path, *errors: type[Exception]) -> Iterator[None]:
 def look_at_path(path: Path, *, may_be_made: bool) -> tuple[str, str] | None:
     """Return the trouble that is plain without opening the file, None if there is none.
 
+    A file that is opened where it may not be written leaves companions behind that may not be written either, ever.
+
     Args:
         path: the database's file.
         may_be_made: a file that is not there is no trouble.
@@ -80,12 +82,24 @@ def look_at_path(path: Path, *, may_be_made: bool) -> tuple[str, str] | None:
         if path.is_dir():
             return ERROR, f"{path} is a folder: name the database's file"
         if path.exists():
-            return None
+            return _look_at_modes(path)
         if not path.parent.is_dir():
             return MISSING, f"the folder {path.parent} is not there: mount its disk, or make it"
     except PermissionError:
         return NO_PERMISSION, f"{path} cannot be reached by {_user()}: let this user into its folders"
-    return None if may_be_made else (MISSING, _MISSING.format(path=path))
+    if may_be_made:
+        return None if _may(path.parent, os.W_OK) else _not_writable(path, "")
+    return MISSING, _MISSING.format(path=path)
+
+
+def _look_at_modes(path: Path) -> tuple[str, str] | None:
+    if not _may(path, os.R_OK):
+        return NO_PERMISSION, f"{path} may not be read by {_user()}: change its owner or mode"
+    return None if all(_may(place, os.W_OK) for place in (path, path.parent)) else _not_writable(path, "")
+
+
+def _may(path: Path, mode: int) -> bool:
+    return os.access(path, mode, effective_ids=True)
 
 
 _MISSING: Final = "{path} is not there: put it back, or let it be made (--create-table True)"
@@ -96,25 +110,22 @@ def _busy(path: Path, text: str) -> tuple[str, str]:
 
 
 def _read_only(path: Path, text: str) -> tuple[str, str]:
-    if not path.exists():
-        return MISSING, _MISSING.format(path=path)
-    if os.statvfs(path).f_flag & os.ST_RDONLY:
+    return _not_writable(path, text) if path.exists() else (MISSING, _MISSING.format(path=path))
+
+
+def _not_writable(path: Path, text: str) -> tuple[str, str]:
+    if os.statvfs(path.parent).f_flag & os.ST_RDONLY:
         return READ_ONLY, f"{path} is on a disk that is mounted read-only: mount it writable"
-    for place in (path, path.parent):
-        if not os.access(place, os.W_OK, effective_ids=True):
+    files = (path.with_name(path.name + ending) for ending in ("", "-wal", "-shm"))
+    for place in (*filter(Path.exists, files), path.parent):
+        if not _may(place, os.W_OK):
             return READ_ONLY, f"{place} may not be written by {_user()}: change its owner or mode"
-    return READ_ONLY, f"{path} cannot be written ({text}): it and its -wal and -shm files must be writable by {_user()}"
+    return READ_ONLY, f"{path} cannot be written ({text}): look at its disk and at the system's log"
 
 
 def _cannot_open(path: Path, text: str) -> tuple[str, str]:
     if plain := look_at_path(path, may_be_made=False):
         return plain
-    if os.statvfs(path).f_flag & os.ST_RDONLY:
-        return _read_only(path, text)
-    if not os.access(path, os.R_OK, effective_ids=True):
-        return NO_PERMISSION, f"{path} may not be read by {_user()}: change its owner or mode"
-    if not os.access(path.parent, os.W_OK, effective_ids=True):
-        return _read_only(path, text)
     return _input_output(path, text)
 
 

@@ -2,10 +2,10 @@
 
 import itertools
 import logging
-import os
 import shutil
 import threading
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -452,8 +452,8 @@ def test_it_may_be_made_in_one_thread_used_in_another_and_closed_in_a_third(make
 
 def test_no_file_stays_open(make, db_path):
     def opened():
-        links = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
-        return [os.readlink(link) for link in links if os.path.exists(link) and db_path.name in os.readlink(link)]
+        links = [link for link in Path("/proc/self/fd").iterdir() if link.exists()]
+        return [link for link in links if db_path.name in str(link.readlink())]
 
     registrar = make(create_table=False)
     for _ in range(5):

@@ -248,11 +248,15 @@ def test_a_file_that_is_taken_away_in_use_is_written_again(path, state, restarte
     assert (after.cursor, paths(after.pending_list())) == (7, ["/a", "/b"])
 
 
+def _fill(state):
+    for first in range(0, 100_000, 500):
+        state.put_off(make_items(range(first, first + 500)), "", 1.0)
+
+
 def test_a_file_that_has_reached_its_bound_refuses_and_recovers(path):
     with closing(State(path, most_bytes=1 << 20)) as state:
         with pytest.raises(StateTroubleError) as caught:
-            for first in range(0, 100_000, 500):
-                state.put_off(make_items(range(first, first + 500)), "", 1.0)
+            _fill(state)
         assert caught.value.state == "full"
         assert "state.sqlite may not grow any more" in str(caught.value)
         there = paths(state.pending_list(100_000))

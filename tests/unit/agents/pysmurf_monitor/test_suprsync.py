@@ -139,7 +139,7 @@ def test_sessions_see_the_rows(manager):
 
 
 def test_nothing_is_made_where_that_is_not_wanted(db_path):
-    with pytest.raises(DatabaseTroubleError, match="suprsync.db is not there") as caught:
+    with pytest.raises(DatabaseTroubleError, match=r"suprsync\.db is not there") as caught:
         SupRsyncFilesManager(db_path, create_all=False)
     assert caught.value.state == "missing"
     assert not db_path.exists()
@@ -147,9 +147,11 @@ def test_nothing_is_made_where_that_is_not_wanted(db_path):
 
 def test_a_database_without_tables_says_so(db_path):
     sqlite3.connect(db_path).close()
-    with closing(SupRsyncFilesManager(db_path, create_all=False)) as manager:
-        with pytest.raises(DatabaseTroubleError) as caught:
-            manager.create_file("/a", "r", "smurf", "md5")
+    with (
+        closing(SupRsyncFilesManager(db_path, create_all=False)) as made,
+        pytest.raises(DatabaseTroubleError) as caught,
+    ):
+        made.create_file("/a", "r", "smurf", "md5")
     assert caught.value.state == "no table"
 
 
