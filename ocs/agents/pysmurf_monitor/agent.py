@@ -1,7 +1,6 @@
 """The pysmurf monitor: announced files become rows of the transfer database, each once; messages go on to feeds."""
 
 import argparse
-import json
 import queue
 import threading
 import time
@@ -16,17 +15,18 @@ from twisted.python.failure import Failure
 from ocs import ocs_agent, site_config
 from ocs.agents.pysmurf_monitor.dispatcher import Arrived
 from ocs.agents.pysmurf_monitor.feeds import Feeds, Outgoing
+from ocs.agents.pysmurf_monitor.file_queue import MOST_QUEUED, announcements, metadata_of, queued
 from ocs.agents.pysmurf_monitor.hashing import Hashers, Item
 from ocs.agents.pysmurf_monitor.messages import Announcement, RefusedError, parse
 from ocs.agents.pysmurf_monitor.names import Ambiguous
-from ocs.agents.pysmurf_monitor.options import DB_PATH, JOURNAL_BYTES, UDP_PORT, make_parser, option
+from ocs.agents.pysmurf_monitor.options import DB_PATH, JOURNAL_BYTES, UDP_PORT, allowed_roots, make_parser, option
 from ocs.agents.pysmurf_monitor.pipeline import Pipeline
 from ocs.agents.pysmurf_monitor.receiving import ReceiverStatus, Receiving
 from ocs.agents.pysmurf_monitor.registrar import Registrar
 from ocs.agents.pysmurf_monitor.remote_path import create_remote_path
 from ocs.agents.pysmurf_monitor.report import Counters, Lost, Refusals
 from ocs.agents.pysmurf_monitor.rescan import Rescan
-from ocs.agents.pysmurf_monitor.roots import DEFAULT_ROOTS, Roots
+from ocs.agents.pysmurf_monitor.roots import Roots
 from ocs.agents.pysmurf_monitor.running import Run
 from ocs.agents.pysmurf_monitor.state import State
 from ocs.core.keeping import state_folder
@@ -36,8 +36,6 @@ __all__ = ["PysmurfMonitor", "create_remote_path", "main", "make_parser"]
 
 SOCKET_BYTES = 64 << 20
 """The buffer that is asked of the kernel: a burst of some seconds."""
-MOST_QUEUED = 10_000
-"""So many files at most wait in `file_queue`."""
 
 Result = tuple[bool, str]
 Params = dict[str, Any] | None
@@ -75,7 +73,7 @@ class PysmurfMonitor:
         self._bind: str = option(args, "bind", str, "")
         self._journal_bytes: int = option(args, "journal_size", int, JOURNAL_BYTES)
         self._folder = _folder(agent, self.db_path)
-        self._allowed = _allowed(args)
+        self._allowed = allowed_roots(args)
         self._roots = Roots(self._allowed, forbidden=[*_database_files(self.db_path), str(self._folder)])
         self._counters = Counters()
         self._refusals = Refusals(lambda line: self.log.warn("{line}", line=line))
@@ -167,35 +165,15 @@ class PysmurfMonitor:
             self._publish_now(self._feeds.prepare([(found, time.time())]))
             return
         try:
-            self.file_queue.put_nowait(_metadata(data))
+            self.file_queue.put_nowait(metadata_of(data))
         except queue.Full:
             self._counters.overflowed += 1
 
     def _take_queue(self, pipeline: Pipeline, timeout: float) -> None:
         """Hand on what `datagramReceived` has queued; wait so long (s) for it at most."""
-        found: list[Announcement] = []
-        try:
-            found += self._queued(self.file_queue.get(timeout=timeout))
-            while len(found) < MOST_QUEUED // 10:
-                found += self._queued(self.file_queue.get_nowait())
-        except queue.Empty:
-            pass
+        found = announcements(queued(self.file_queue, timeout), self._refusals)
         if found:
             pipeline.put(found)
-
-    def _queued(self, metadata: dict[str, Any] | None) -> list[Announcement]:
-        if metadata is None:  # a call to look up
-            return []
-        message = {"type": "data_file", "id": metadata.get("pub_id"), "time": time.time(), "payload": metadata}
-        try:
-            found = parse(json.dumps(message).encode())
-        except RefusedError as error:
-            self._refusals.add(error.reason, error.detail, str(metadata))
-            return []
-        except (TypeError, ValueError) as error:  # somebody else has put it there
-            self._refusals.add("not_json", str(error), str(metadata))
-            return []
-        return [found] if isinstance(found, Announcement) else []
 
     # Publishing
 
@@ -291,8 +269,6 @@ class PysmurfMonitor:
             StateTroubleError: the state file cannot be used now.
         """
         state = State(self._folder / "state.sqlite")
-        for notice in state.notices:
-            self.log.warn("{notice}", notice=notice)
         registrar = Registrar(Path(self.db_path), state, create_table=self.create_table, echo=self.echo_sql)
         return Pipeline(
             self._folder / "journal",
@@ -374,24 +350,11 @@ class PysmurfMonitor:
         return True, "Asked rescan to end."
 
 
-def _metadata(data: bytes) -> dict[str, Any]:
-    """Return what is to be known of an announced file: the payload, and who has announced it."""
-    message = json.loads(data)
-    return {**message["payload"], "pub_id": message["id"]}
-
-
 def _folder(agent: Any, db_path: str) -> Path:
     """Return where journal and state are kept: the agent's own folder, or one beside the database."""
     realm = getattr(getattr(agent, "config", None), "realm", None)
     own = state_folder(getattr(agent, "site_args", None), realm, str(agent.agent_address))
     return own / "pysmurf-monitor" if own is not None else Path(f"{db_path}.monitor")
-
-
-def _allowed(args: Any) -> list[str] | None:
-    """Return the folders that files are allowed in; None for any."""
-    if option(args, "any_root", bool, False):
-        return None
-    return option(args, "allow_root", list, None) or list(DEFAULT_ROOTS)
 
 
 def _database_files(db_path: str) -> list[str]:

@@ -134,6 +134,7 @@ class Clerk:
         self._entered_at = float("-inf")
         self._ending = threading.Event()
         self._deadline = float("inf")
+        self._abandoned = False
 
     # The thread
 
@@ -146,6 +147,10 @@ class Clerk:
         self._deadline = deadline
         self._ending.set()
         self._work.wake()
+
+    def abandon(self) -> None:
+        """Have `run` note nothing more: somebody else goes on from what has been noted. Any thread."""
+        self._abandoned = True
 
     def run(self) -> None:
         """Take turns until told to stop; then enter and note what there is."""
@@ -290,7 +295,7 @@ class Clerk:
         finished = self._finished
         cursor = self._work.cursor
         put_off = [*self._put_off, *self._aside]
-        if not self._is_due(cursor, bool(finished or put_off)) and not at_once:
+        if self._abandoned or not (at_once or self._is_due(cursor, bool(finished or put_off))):
             return
         try:
             self._registrar.note(cursor=cursor, done=self._done, put_off=put_off)

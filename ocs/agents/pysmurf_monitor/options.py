@@ -6,7 +6,7 @@ from typing import Any
 
 from ocs.agents.pysmurf_monitor.roots import DEFAULT_ROOTS
 
-__all__ = ["DB_PATH", "JOURNAL_BYTES", "UDP_PORT", "make_parser", "option"]
+__all__ = ["DB_PATH", "JOURNAL_BYTES", "UDP_PORT", "allowed_roots", "make_parser", "option"]
 
 UDP_PORT = 8200
 DB_PATH = "/data/so/databases/suprsync.db"
@@ -59,6 +59,13 @@ def option(args: Any, name: str, kind: type | tuple[type, ...], default: Any) ->
     """Return an argument; where it is of another kind, as a mock's are, or is not there at all, the default."""
     value = getattr(args, name, default)
     return value if isinstance(value, kind) else default
+
+
+def allowed_roots(args: Any) -> list[str] | None:
+    """Return the folders that files are allowed in; None for any."""
+    if option(args, "any_root", bool, default=False):
+        return None
+    return option(args, "allow_root", list, default=None) or list(DEFAULT_ROOTS)
 
 
 def make_parser(parser: argparse.ArgumentParser | None = None) -> argparse.ArgumentParser:

@@ -153,6 +153,11 @@ class Pipeline:
         return rows_of(self._db_path, self._state, paths)
 
     @property
+    def halted(self) -> bool:
+        """Whether nothing can be remembered now, so that nothing is to be put in."""
+        return bool(self._clerk.state_trouble)
+
+    @property
     def idle(self) -> bool:
         """Whether nothing is in work."""
         return self._work.idle
@@ -174,6 +179,7 @@ class Pipeline:
             pending=pending,
             slow=[item.announcement.path for item, began in self._hashers.busy if began < since],
             state_trouble=self.crash.strip().rpartition("\n")[2] or trouble,
+            notices=tuple(self._state.notices),
         )
 
     def _pending(self) -> tuple[int, Sequence[Pending]]:
@@ -201,6 +207,7 @@ class Pipeline:
         if clerk.is_alive():
             self._registrar.interrupt()
             _join(clerk, STOP_INTERRUPTED)
+        self._clerk.abandon()
         self._work.close()
         _join(dispatcher, STOP_INTERRUPTED)
         return not any(thread.is_alive() for thread in self._threads)

@@ -123,6 +123,8 @@ class Snapshot:
     pending: Sequence[Pending] = ()
     slow: Sequence[str] = ()
     state_trouble: str = ""
+    notices: Sequence[str] = ()
+    """What happened to the state file, oldest first."""
 
 
 def session_data(

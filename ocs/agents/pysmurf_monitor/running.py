@@ -106,6 +106,7 @@ class Run:
         self._test_mode = test_mode
         self._teller = Teller(session.add_message)
         self._ending = threading.Event()
+        self._noticed = 0
 
     def stop(self) -> None:
         """Have `go` return soon. Any thread."""
@@ -135,6 +136,7 @@ class Run:
         except DatabaseTroubleError as error:
             self._report(Snapshot(self._database, state_trouble=str(error)))
             return None
+        self._noticed = 0
         pipeline.start()
         return pipeline
 
@@ -144,18 +146,28 @@ class Run:
         try:
             while not (self._ending.is_set() or pipeline.crash or self._is_tested(pipeline)):
                 self._report(pipeline.snapshot())
-                self._take_extras(pipeline, TEST_TURN if self._test_mode else TURN)
+                self._wait(pipeline)
         finally:
             self.pipeline = None
             ended = pipeline.stop()
         self._report(replace(pipeline.snapshot(), queued=0) if ended else pipeline.snapshot())
         return ended
 
+    def _wait(self, pipeline: Pipeline) -> None:
+        turn = TEST_TURN if self._test_mode else TURN
+        if pipeline.halted:
+            self._ending.wait(turn)
+        else:
+            self._take_extras(pipeline, turn)
+
     def _is_tested(self, pipeline: Pipeline) -> bool:
         return self._test_mode and pipeline.processed > 0 and pipeline.idle
 
     def _report(self, snapshot: Snapshot) -> None:
         receiver = self._receiver()
+        for notice in snapshot.notices[self._noticed :]:
+            self._session.add_message(notice)
+        self._noticed = len(snapshot.notices)
         self._database = snapshot.database
         self._session.data = session_data(self._counters, self._refusals.counts, receiver, snapshot)
         lost = dropped(self._counters, receiver)

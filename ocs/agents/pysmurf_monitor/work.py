@@ -94,11 +94,11 @@ class Work:
             self._extras.update((id(item), item) for item in items)
 
     def postpone(self, postponed: Sequence[Postponed], read: int | None = None) -> None:
-        """Have files put off without having been looked at; waits while many are waiting for that.
+        """Have files put off without having been looked at.
 
         Args:
             postponed: the files.
-            read: as for `admit`.
+            read: as for `admit`; the dispatcher then waits while many are waiting to be put off.
         """
         with self._lock:
             self._postponed.extend(postponed)
@@ -106,7 +106,8 @@ class Work:
                 self._open.update((item.index, item) for item, _, _ in postponed)
                 self._note_read(read)
             self._tell()
-            self._room.wait_for(lambda: self.closed or len(self._postponed) <= MOST_POSTPONED)
+            if read is not None:
+                self._room.wait_for(lambda: self.closed or len(self._postponed) <= MOST_POSTPONED)
 
     def _note_read(self, read: int) -> None:
         self._read = max(self._read, read)

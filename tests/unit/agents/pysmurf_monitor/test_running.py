@@ -53,6 +53,7 @@ class FakePipeline:
 
     processed = 0
     idle = True
+    halted = False
 
     def __init__(self, crash=""):
         self.crash = crash
