@@ -267,6 +267,13 @@ def test_a_long_table_is_followed_in_pieces(long_table, db_path):
     assert enter(long_table, map(path_of, range(0, 3 * LOOK, 30))) == (0, LOOK / 10)
 
 
+def test_a_long_table_that_is_replaced_by_another_is_followed_again(long_table, db_path):
+    long_table.check()
+    execute(db_path, "DELETE FROM supersync_v0")
+    add_rows(db_path, [f"/other/{number}" for number in range(5 * LOOK)])
+    assert enter(long_table, ["/other/0", f"/other/{5 * LOOK - 1}", path_of(0)]) == (1, 2)
+
+
 def test_a_long_look_can_be_broken_off(long_table, make):
     long_table.interrupt()
     assert trouble(long_table)[0] == "stopped"

@@ -3,6 +3,8 @@
 import hashlib
 import logging
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from contextlib import closing
@@ -166,3 +168,10 @@ def test_statements_are_logged_on_request(db_path, caplog):
     with caplog.at_level(logging.INFO, "sqlalchemy.engine"), closing(SupRsyncFilesManager(db_path, echo=True)) as made:
         made.create_file("/a", "r", "smurf", "md5")
     assert "INSERT INTO supersync_v0" in caplog.text
+
+
+def test_without_the_library_it_says_how_to_get_it():
+    script = "import sys; sys.modules['sqlalchemy'] = None; import ocs.agents.pysmurf_monitor.registrar"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert "DatabaseLibraryError" in done.stderr
+    assert "pip install 'ocs[pysmurf]'" in done.stderr
