@@ -5,8 +5,12 @@ Arguments: port, folder. Commands, each with one answer:
 ``make COUNT SIZE``
     Makes the folder's files, those that are not there yet; each has other contents.
 ``send COUNT RATE``
-    Announces so many of them, from the first on; RATE 0: whenever the socket of the other side has room, so that none
-    is lost. Answers how many left, when the first and the last did, and how late the worst was.
+    Announces so many of them, from the first on, by the clock.
+``pass COUNT BYTES``
+    The same as fast as they are taken: whenever less than so many bytes wait in the socket of the other side, so that
+    none is lost.
+
+Both of these answer how many left, when the first and the last did, and how late the worst was.
 """
 
 import json
@@ -19,7 +23,6 @@ from pathlib import Path
 FOLDER_SIZE = 1000  # files to a folder
 TICK = 0.001  # seconds between looks at the clock
 BATCH = 50  # datagrams between looks at the other side's socket
-ROOM = 64 * 1024  # bytes that may wait in it, of the 208 KiB that are usual
 PUBLISHER = "crate1slot2"
 
 
@@ -75,30 +78,26 @@ class Announcer:
         self.suffix = f":{port:04X}"
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.connect(("127.0.0.1", port))
-        self.late = 0.0
 
     def send(self, datagrams, rate):
-        """Send them all; returns the answer."""
-        began = time.time()
-        (self.at_rate if rate else self.as_taken)(datagrams, rate)
-        return {"sent": len(datagrams), "began": began, "ended": time.time(), "late": self.late}
-
-    def at_rate(self, datagrams, rate):
-        """Send by the clock: what is due goes out at once."""
-        sent, began, self.late = 0, time.perf_counter(), 0.0
+        """Send so many a second: what is due goes out at once."""
+        sent, began, late = 0, time.time(), 0.0
         while sent < len(datagrams):
-            due = min(len(datagrams), int((time.perf_counter() - began) * rate) + 1)
-            self.late = max(self.late, (due - sent) / rate)
+            due = min(len(datagrams), int((time.time() - began) * rate) + 1)
+            late = max(late, (due - sent) / rate)
             self.pass_on(datagrams[sent:due])
             sent = due
             time.sleep(TICK)
+        return {"sent": sent, "began": began, "ended": time.time(), "late": late}
 
-    def as_taken(self, datagrams, _rate):
-        """Send in small batches, whenever little waits on the other side."""
+    def send_as_taken(self, datagrams, room):
+        """Send small batches, each when less than ``room`` bytes wait on the other side."""
+        began = time.time()
         for start in range(0, len(datagrams), BATCH):
-            while self.waiting() > ROOM:
+            while self.waiting() > room:
                 time.sleep(TICK)
             self.pass_on(datagrams[start : start + BATCH])
+        return {"sent": len(datagrams), "began": began, "ended": time.time(), "late": 0.0}
 
     def pass_on(self, datagrams):
         """Hand them to the kernel."""
@@ -115,11 +114,12 @@ class Announcer:
 
 def answer(folder, announcer, command, *numbers):
     """Carry out one command."""
+    count, number = map(int, numbers)
     if command == "make":
-        make(folder, *map(int, numbers))
-        return {"made": True}
-    count, rate = map(int, numbers)
-    return announcer.send([announcement(folder, number) for number in range(count)], rate)
+        make(folder, count, number)
+        return {"made": count}
+    datagrams = [announcement(folder, each) for each in range(count)]
+    return (announcer.send_as_taken if command == "pass" else announcer.send)(datagrams, number)
 
 
 if __name__ == "__main__":

@@ -48,12 +48,22 @@ def taken(inbox):
             return found
 
 
-@pytest.mark.parametrize("rate", [0, 5000])
-def test_every_datagram_leaves_once_and_in_order(program, inbox, rate):
+@pytest.mark.parametrize(("way", "number"), [("send", 5000), ("send_as_taken", 65536)])
+def test_every_datagram_leaves_once_and_in_order(program, inbox, way, number):
     announcer = program.Announcer(inbox.getsockname()[1])
-    sent = announcer.send([b"%d" % number for number in range(60)], rate)
-    assert taken(inbox) == [b"%d" % number for number in range(60)]
+    sent = getattr(announcer, way)([b"%d" % each for each in range(60)], number)
+    assert taken(inbox) == [b"%d" % each for each in range(60)]
     assert sent["sent"] == 60
+    announcer.socket.close()
+
+
+def test_nothing_is_passed_on_while_there_is_no_room(program, inbox):
+    announcer = program.Announcer(inbox.getsockname()[1])
+    looks = iter([2000, 1500, 10])
+    announcer.waiting = looks.__next__
+    announcer.send_as_taken([b"datagram"], 1000)
+    assert list(looks) == []
+    assert taken(inbox) == [b"datagram"]
     announcer.socket.close()
 
 
@@ -66,7 +76,7 @@ def test_what_waits_on_the_other_side_is_seen(program, inbox):
 
 
 def test_files_that_are_made_are_those_announced_and_all_differ(program, tmp_path):
-    assert program.answer(tmp_path, None, "make", "3", "100") == {"made": True}
+    assert program.answer(tmp_path, None, "make", "3", "100") == {"made": 3}
     paths = [Path(json.loads(program.announcement(tmp_path, number))["payload"]["path"]) for number in range(3)]
     assert {path.stat().st_size for path in paths} == {100}
     assert len({path.read_bytes() for path in paths}) == 3
