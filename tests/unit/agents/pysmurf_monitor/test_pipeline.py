@@ -75,7 +75,7 @@ class Bench:
         made = Pipeline(
             self.folder / "journal",
             state,
-            Registrar(self.db, state, busy_timeout=0.2, **registrar),
+            Registrar(self.db, state, **{"busy_timeout": 0.2, **registrar}),
             make_hashers or (lambda done: Hashers(roots, on_done=done)),
             self.publish,
             db_path=str(self.db),
@@ -235,6 +235,25 @@ def test_stopping_is_prompt_though_a_hasher_hangs(bench):
     assert time.monotonic() - began < 5
     bench.start()
     wait_for(lambda: each_once(bench.db, files) == "")
+
+
+def test_stopping_is_prompt_though_the_database_hangs_and_nothing_is_lost(bench):
+    files = make_files(bench.data, 20)
+    first = bench.start(busy_timeout=30.0)
+    bench.arrive(file_datagram(files[0]))
+    wait_for(lambda: len(rows(bench.db)) == 1)
+    with closing(sqlite3.connect(bench.db, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        bench.arrive(*map(file_datagram, files[1:]))
+        wait_for(lambda: bench.counters.hashed == 20)
+        began = time.monotonic()
+        assert not first.stop()
+        assert time.monotonic() - began < 5
+        other.execute("ROLLBACK")
+    bench.start()
+    wait_for(lambda: each_once(bench.db, files) == "")
+    wait_for(lambda: not any(thread.is_alive() for thread in first._threads))
+    assert each_once(bench.db, files) == ""
 
 
 def test_files_from_elsewhere_are_remembered_over_a_stop(bench):
