@@ -78,12 +78,12 @@ NOBODYS = [
 """What neither enters."""
 
 
-def datagram(path, changes, pub_id="crate1slot2"):
+def datagram(path, changes, pub_id="crate1slot2", kind="data_file"):
     payload = {
         "path": path, "type": "x", "format": "txt", "timestamp": 1795392002.5, "action": "take_noise",
         "action_ts": 1795392000, "plot": False, **changes,
     }  # fmt: skip
-    return json.dumps({"id": pub_id, "time": 1795392003.5, "type": "data_file", "payload": payload})
+    return json.dumps({"id": pub_id, "time": 1795392003.5, "type": kind, "payload": payload})
 
 
 @pytest.fixture
@@ -162,9 +162,10 @@ def test_both_enter_the_same_rows(folder, ours, published):
     assert sorted(found) == sorted(expected)
 
 
-def test_an_id_with_a_prefix_stays_as_it_is(folder, ours, published):
+@pytest.mark.parametrize("kind", ["data_file", "g3_file"])
+def test_an_id_with_a_prefix_stays_as_it_is(folder, ours, published, kind):
     write(folder, "20261123/x", {})
-    datagrams = [datagram(f"{folder}/20261123/x", {}, pub_id="STREAMER:crate1slot2")]
+    datagrams = [datagram(f"{folder}/20261123/x", {}, "STREAMER:crate1slot2", kind)]
     assert ours(datagrams) == published(datagrams)
 
 
