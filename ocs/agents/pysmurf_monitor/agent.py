@@ -242,6 +242,7 @@ class PysmurfMonitor:
             db_path=self.db_path,
             journal_bound=self._journal_bytes,
             lost=self._lost,
+            log_failure=lambda trace: self.log.error("{trace}", trace=trace),
             test_mode=bool((params or {}).get("test_mode")),
         )
         self._run = run

@@ -20,7 +20,7 @@ from ocs.agents.pysmurf_monitor.work import Work
 from ocs.errors import DatabaseTroubleError
 from ocs.journal.follower import Follower
 
-__all__ = ["HasherPool", "Pipeline"]
+__all__ = ["HasherPool", "Pipeline", "last_line"]
 
 STOP_DISPATCHER = 1.0
 STOP_HASHERS = 0.5
@@ -178,7 +178,7 @@ class Pipeline:
             pending_count=count,
             pending=pending,
             slow=[item.announcement.path for item, began in self._hashers.busy if began < since],
-            state_trouble=self.crash.strip().rpartition("\n")[2] or trouble,
+            state_trouble=last_line(self.crash) or trouble,
             notices=tuple(self._state.notices),
         )
 
@@ -211,6 +211,11 @@ class Pipeline:
         self._work.close()
         _join(dispatcher, STOP_INTERRUPTED)
         return not any(thread.is_alive() for thread in self._threads)
+
+
+def last_line(trace: str) -> str:
+    """Return what a traceback says at its end."""
+    return trace.strip().rpartition("\n")[2]
 
 
 def _join(thread: threading.Thread, timeout: float) -> None:

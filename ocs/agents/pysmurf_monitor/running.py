@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
-from ocs.agents.pysmurf_monitor.pipeline import Pipeline
+from ocs.agents.pysmurf_monitor.pipeline import Pipeline, last_line
 from ocs.agents.pysmurf_monitor.receiver_status import ReceiverStatus
 from ocs.agents.pysmurf_monitor.report import (
     Counters,
@@ -73,6 +73,7 @@ class Run:
         db_path: the transfer database, for reports.
         journal_bound: how large the journal may become, bytes.
         lost: remembers losses.
+        log_failure: takes the traceback of a pipeline that has failed.
         test_mode: end when files have been processed.
 
     Attributes:
@@ -91,6 +92,7 @@ class Run:
         db_path: str,
         journal_bound: int,
         lost: Lost,
+        log_failure: Callable[[str], None],
         test_mode: bool = False,
     ) -> None:
         self.pipeline: Pipeline | None = None
@@ -103,6 +105,7 @@ class Run:
         self._database = Database(db_path)
         self._journal_bound = journal_bound
         self._lost = lost
+        self._log_failure = log_failure
         self._test_mode = test_mode
         self._teller = Teller(session.add_message)
         self._ending = threading.Event()
@@ -121,7 +124,10 @@ class Run:
                 whole = self._watched(pipeline)
                 if not pipeline.crash:
                     break
-                self._session.add_message(f"what enters files has failed, and is started again: {pipeline.crash}")
+                self._log_failure(pipeline.crash)
+                self._session.add_message(
+                    f"what enters files has failed, and is started again: {last_line(pipeline.crash)}"
+                )
             self._ending.wait(pause)
             pause = min(2 * pause, LAST_RESTART)
         done = f"Entered {self._counters.entered} files."

@@ -76,6 +76,7 @@ class Bench:
         self.made = []
         self.pipelines = list(pipelines)
         self.turns = 0
+        self.failures = []
         self.run = self.new_run()
 
     def new_run(self, test_mode=False):
@@ -89,6 +90,7 @@ class Bench:
             db_path="/db",
             journal_bound=1 << 30,
             lost=Lost(),
+            log_failure=self.failures.append,
             test_mode=test_mode,
         )
 
@@ -123,8 +125,10 @@ def test_it_works_until_it_is_told_to_stop(quick):
 
 
 def test_a_pipeline_that_fails_is_told_of_and_started_anew(quick):
-    bench = Bench(FakePipeline("Traceback: no such luck"), FakePipeline())
+    bench = Bench(FakePipeline("Traceback:\n  somewhere\nError: no such luck\n"), FakePipeline())
     assert bench.run.go()[0]
+    assert "somewhere" in bench.failures[0]
+    assert "somewhere" not in bench.text
     assert len(bench.made) == 2
     assert "no such luck" in bench.text
 
