@@ -25,7 +25,7 @@ ROOT = Path(__file__).parent.parent
 
 _ABOUT = """
 import platform, importlib.metadata as m, json
-names = "ocs autobahn twisted cbor2 msgpack numpy so3g crossbar".split()
+names = "ocs autobahn twisted cbor2 msgpack numpy so3g SQLAlchemy crossbar".split()
 def version(name):
     try: return m.version(name)
     except m.PackageNotFoundError: return None
