@@ -161,6 +161,9 @@ class PysmurfMonitor:
         except RefusedError as error:
             self._refusals.add(error.reason, error.detail, data, sender)
             return
+        if found is None:
+            self._counters.ignored += 1
+            return
         if not isinstance(found, Announcement):
             self._publish_now(self._feeds.prepare([(found, time.time())]))
             return
@@ -211,6 +214,7 @@ class PysmurfMonitor:
                 {"datagrams_received_total": 4711,
                  "datagrams_dropped_total": 0,
                  "datagrams_refused_total": 2,
+                 "datagrams_ignored_total": 12,
                  "files_announced_total": 4020,
                  "files_queued": 3,
                  "files_hashed_total": 4016,

@@ -41,6 +41,7 @@ class Sorted(NamedTuple):
     items: list[Item]
     messages: list[Arrived]
     first_message: int
+    ignored: int
 
 
 def sort_out(entries: Iterable[Entry], refusals: Refusals) -> Sorted:
@@ -52,7 +53,7 @@ def sort_out(entries: Iterable[Entry], refusals: Refusals) -> Sorted:
     """
     items: list[Item] = []
     messages: list[Arrived] = []
-    first = -1
+    first, ignored = -1, 0
     for entry in entries:
         sample, sender = bytes(entry.body), ""
         try:
@@ -66,10 +67,12 @@ def sort_out(entries: Iterable[Entry], refusals: Refusals) -> Sorted:
         else:
             if isinstance(found, Announcement):
                 items.append(Item(found, entry.index, since=arrival.time))
+            elif found is None:
+                ignored += 1
             else:
                 first = entry.index if first < 0 else first
                 messages.append((found, arrival.time))
-    return Sorted(items, messages, first)
+    return Sorted(items, messages, first, ignored)
 
 
 def retaken(pending: Pending) -> Item:
@@ -176,8 +179,9 @@ class Dispatcher:
         self._counters.missed += self._follower.missed - missed
         if not entries:
             return 0
-        items, messages, first = sort_out(entries, self._refusals)
+        items, messages, first, ignored = sort_out(entries, self._refusals)
         self._counters.announced += len(items)
+        self._counters.ignored += ignored
         if messages:
             self._work.send(first, len(messages))
             self._publish(messages, self._work.sent)

@@ -297,7 +297,9 @@ class Hashers:
         return bool(self._small) and sum(each.is_small_and_moving(now) for each in self._hashers) < self._wanted
 
     def _may_take_large(self, now: float) -> bool:
-        if not self._large or sum(each.is_large and not each.is_idle for each in self._hashers) >= max(1, self._most - 1):
+        if not self._large or sum(each.is_large and not each.is_idle for each in self._hashers) >= max(
+            1, self._most - 1
+        ):
             return False
         return sum(each.is_large_and_moving(now) for each in self._hashers) < self._most_large
 

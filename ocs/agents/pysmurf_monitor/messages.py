@@ -85,8 +85,8 @@ class FeedMessage:
     whole: dict[str, Any]
 
 
-def parse(data: bytes) -> Announcement | FeedMessage:
-    """Return what a datagram says.
+def parse(data: bytes) -> Announcement | FeedMessage | None:
+    """Return what a datagram says; None for what publishers say to others.
 
     Args:
         data: the datagram.
@@ -96,8 +96,10 @@ def parse(data: bytes) -> Announcement | FeedMessage:
     """
     whole = _decoded(data)
     try:
-        build = _KINDS.get(_text(whole, "type"))
+        build = _KINDS.get(kind := _text(whole, "type"))
         if build is None:
+            if kind in _FOR_OTHERS:
+                return None
             raise RefusedError("unknown_type", f"the type is {_shown(whole['type'])}")
         pub_id = _text(whole, "id")
         if not _is_identifier(pub_id):
@@ -337,6 +339,9 @@ def _metadata(whole: dict[str, Any], pub_id: str, time: float) -> FeedMessage:
     contents = {"stream_id": stream_id, "path": register, "value": payload["value"]}
     return FeedMessage("metadata", pub_id, contents, time, whole)
 
+
+_FOR_OTHERS: Final = frozenset({"start", "stop", "log", "general", "backend_error"})
+"""What pysmurf's publisher sends too: that a script has begun or ended, and what it logs."""
 
 _KINDS: Final[Mapping[str, Callable[[dict[str, Any], str, float], Announcement | FeedMessage]]] = {
     "data_file": _announcement,

@@ -35,6 +35,8 @@ class Counters:
     entered: int = 0
     known: int = 0
     published: int = 0
+    ignored: int = 0
+    """Datagrams that publishers send for others."""
     overflowed: int = 0
     """Datagrams that were handed to `datagramReceived` beyond what waits there."""
     missed: int = 0
@@ -135,6 +137,7 @@ def session_data(
         "datagrams_received_total": receiver.received,
         "datagrams_dropped_total": dropped(counters, receiver),
         "datagrams_refused_total": sum(refused.values()),
+        "datagrams_ignored_total": counters.ignored,
         "files_announced_total": counters.announced,
         "files_queued": now.queued,
         "files_hashed_total": counters.hashed,

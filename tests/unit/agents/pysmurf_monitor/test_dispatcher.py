@@ -41,7 +41,7 @@ def test_each_datagram_becomes_what_it_is(refusals):
         ("session_data", NOW + 2),
         ("session_log", NOW + 3),
     ]
-    assert found.first_message == 7
+    assert (found.first_message, found.ignored) == (7, 0)
     assert refusals.counts == {"not_json": 1}
 
 
@@ -49,6 +49,11 @@ def test_a_refusal_tells_who_sent_what(refusals, log):
     sort_out(entries(b"\x01garbage"), refusals)
     assert "10.0.0.5:4711" in log[0]
     assert "garbage" in log[0]
+
+
+def test_what_is_for_others_is_counted_and_no_more(refusals):
+    found = sort_out(entries(datagram("start"), datagram("log")), refusals)
+    assert (found.ignored, found.items, found.messages, refusals.counts) == (2, [], [], {})
 
 
 def test_a_damaged_entry_is_refused(refusals):

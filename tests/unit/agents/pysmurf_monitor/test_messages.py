@@ -285,6 +285,11 @@ def test_unknown_types(kind):
     assert refusal(datagram(whole={"type": kind})) == "unknown_type"
 
 
+@pytest.mark.parametrize("kind", ["start", "stop", "log", "general", "backend_error"])
+def test_what_is_for_others_is_no_mistake(kind):
+    assert parse(datagram(whole={"type": kind, "payload": "whatever"})) is None
+
+
 @pytest.mark.parametrize("name", ["", "other", "Smurf", "../smurf"])
 def test_unknown_archives(name):
     assert refusal(datagram(archive_name=name)) == "unknown_archive"

@@ -24,6 +24,7 @@ def test_session_data_has_the_documented_keys():
         "datagrams_received_total",
         "datagrams_dropped_total",
         "datagrams_refused_total",
+        "datagrams_ignored_total",
         "files_announced_total",
         "files_queued",
         "files_hashed_total",
