@@ -3,7 +3,7 @@
 import json
 import random
 import sqlite3
-import subprocess
+import time
 from contextlib import closing, contextmanager
 
 import pytest
@@ -28,6 +28,7 @@ from tests.harness.registering import (
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
 FILES = 20_000
+KILLS = 20
 
 OTHER_WRITER = """
 import json, select, sqlite3, sys, time
@@ -70,6 +71,7 @@ registrar = Registrar(Path(db_path), state)
 entered = known = 0
 print("open", flush=True)
 for first in range(state.cursor, files, batch):
+    print(first, flush=True)
     items = make_items(range(first, min(files, first + batch)))
     found = registrar.enter(items)
     entered, known = entered + found.entered, known + found.known
@@ -150,20 +152,16 @@ def test_two_monitors_with_the_same_files_enter_each_once(db_path, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("pause", [0.0, 0.02], ids=["anywhere", "mostly between commit and note"])
 def test_killed_again_and_again_it_enters_each_file_once(db_path, tmp_path, pause):
-    state_path, chance, kills = tmp_path / "state.sqlite", random.Random(7), 0
-    for _ in range(200):
+    state_path, chance = tmp_path / "state.sqlite", random.Random(7)
+    for _ in range(KILLS):
         with program(MONITOR, db_path, state_path, FILES, 100, pause) as monitor:
-            if kills == 20:
-                said = json.loads(monitor.communicate(timeout=120)[0].splitlines()[-1])
-                break
             assert monitor.stdout.readline() == "open\n"
-            try:
-                monitor.wait(chance.uniform(0.0, 0.2))
-            except subprocess.TimeoutExpired:
-                monitor.kill()
-                kills += 1
-            else:
-                pytest.fail(f"it was done after {kills} kills")
+            for _ in range(chance.randrange(FILES // 100 // KILLS)):
+                assert monitor.stdout.readline().strip().isdigit()
+            time.sleep(chance.uniform(0.0, 0.003))  # anywhere in a batch
+            monitor.kill()
+    with program(MONITOR, db_path, state_path, FILES, 100, pause) as monitor:
+        said = json.loads(monitor.communicate(timeout=120)[0].splitlines()[-1])
     assert each_once(db_path, map(path_of, range(FILES))) == ""
     assert query(db_path, "PRAGMA integrity_check") == [{"integrity_check": "ok"}]
     assert said["entered"] + said["known"] < FILES, "it went on where it had been, not from the beginning"
