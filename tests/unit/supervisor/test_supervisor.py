@@ -24,7 +24,7 @@ COUNTER = """
     n = 0
     while True:
         n += 1
-        print("line", n)
+        sys.stdout.write(f"line {n}\\n")  # whole, so that no note comes between
         time.sleep(0.005)
 """
 
