@@ -1,0 +1,1 @@
+"""The agent service: components spawned and killed on any machine of a site, over protected HTTP."""
