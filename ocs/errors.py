@@ -3,11 +3,13 @@
 Every message names the thing, what is wrong with it, and what to do; programs print it as one line.
 """
 
+import math
 from typing import Any
 
 __all__ = [
     "AccessError",
     "AgentClassError",
+    "AuthorisationError",
     "BlockMismatchError",
     "ComposeFileError",
     "CrossbarNotFoundError",
@@ -19,6 +21,7 @@ __all__ = [
     "FeedKeyError",
     "FeedTypeError",
     "FeedValueError",
+    "ForbiddenError",
     "HostManagerError",
     "HostNotFoundError",
     "InstanceNotFoundError",
@@ -26,6 +29,7 @@ __all__ = [
     "JournalError",
     "JournalInUseError",
     "JournalValueError",
+    "KeyFolderError",
     "OCSError",
     "OperationError",
     "OperationFailedError",
@@ -42,6 +46,7 @@ __all__ = [
     "StateTroubleError",
     "SupervisorInUseError",
     "TopicError",
+    "UnauthenticatedError",
     "UnknownInstanceError",
 ]
 
@@ -265,3 +270,41 @@ class TopicError(OCSError, ValueError):
 
 class UnknownInstanceError(OCSError, LookupError):
     """Nobody at the site has an instance of this name, or nobody manages it."""
+
+
+class KeyFolderError(OCSError):
+    """The folder of the agent service's own keys is missing, has a mistake in it, or is open to others."""
+
+
+class AuthorisationError(OCSError):
+    """A request to the agent service is not let in; the text is one line for whoever asked.
+
+    Attributes:
+        status: of the HTTP answer.
+        retry_after: when (s from now) it may be worth another try with the same token; None: never.
+    """
+
+    status = 401
+
+    def __init__(self, message: str, *, code: str = "", retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self._code = code
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The answer's headers: what is asked for (RFC 6750), and when to come again."""
+        text = "".join(c if " " <= c <= "~" and c not in '"\\' else "'" for c in str(self))
+        said = f', error="{self._code}", error_description="{text}"' if self._code else ""
+        again = {} if self.retry_after is None else {"Retry-After": str(max(1, math.ceil(self.retry_after)))}
+        return {"WWW-Authenticate": f'Bearer realm="ocs"{said}', **again}
+
+
+class UnauthenticatedError(AuthorisationError):
+    """Nobody can tell who asks: no token, or none that holds."""
+
+
+class ForbiddenError(AuthorisationError):
+    """Who asks is known, and may not do this."""
+
+    status = 403

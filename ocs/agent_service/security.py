@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ocs.agent_service.settings import SecuritySettings
-from ocs.errors import OCSError
 
-__all__ = ["AuthorisationError", "Forbidden", "Guard", "Identity", "Unauthenticated"]
+__all__ = ["Guard", "Identity"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,25 +15,6 @@ class Identity:
     subject: str
     name: str
     roles: tuple[str, ...] = ()
-
-
-class AuthorisationError(OCSError):
-    """A request is not let in; ``status`` and ``headers`` are those of the answer, the text is one line for a person."""
-
-    status: int
-    headers: dict[str, str]
-
-
-class Unauthenticated(AuthorisationError):  # noqa: N818 - the name of the answer
-    """Nobody can tell who asks: 401."""
-
-    status = 401
-
-
-class Forbidden(AuthorisationError):  # noqa: N818 - the name of the answer
-    """Who asks is known, and lacks the role: 403."""
-
-    status = 403
 
 
 class Guard:
@@ -56,7 +36,7 @@ class Guard:
             authorization: the request's Authorization headers (all of them: two are refused), or the one, or None.
 
         Raises:
-            Unauthenticated: no token, or none that holds.
-            Forbidden: a good token without the role.
+            UnauthenticatedError: no token, or none that holds.
+            ForbiddenError: a good token without the role. Both are AuthorisationError, which has the answer's status and headers.
         """
         raise NotImplementedError
