@@ -31,6 +31,7 @@ __all__ = [
     "JournalValueError",
     "KeyFolderError",
     "OCSError",
+    "ObsModeError",
     "OperationError",
     "OperationFailedError",
     "OperationTimeoutError",
@@ -40,6 +41,8 @@ __all__ = [
     "RefusedError",
     "RequestFailedError",
     "RouterError",
+    "SequenceError",
+    "SequenceScriptError",
     "SimulatorError",
     "SiteConfigError",
     "SiteFileNotFoundError",
@@ -113,6 +116,14 @@ class InvalidRequestError(OCSError, ValueError):
 
 class RouterError(OCSError):
     """The crossbar router cannot be configured, started, stopped or reached."""
+
+
+class SequenceError(OCSError):
+    """A sequence, or the sequence manager, cannot do what it is asked to now."""
+
+
+class SequenceScriptError(SequenceError, ValueError):
+    """A sequence script is missing, not allowed, or has a mistake in it; the text has file and line."""
 
 
 class SimulatorError(OCSError):
@@ -233,6 +244,10 @@ class ControlClientError(OCSError, RuntimeError):
     def name(self) -> str:
         """The error's name."""
         return str(self.args[0][4])
+
+
+class ObsModeError(OCSError, ValueError):
+    """The file of observing modes is missing, cannot be read, or has a mistake; the text has file and line."""
 
 
 class OperationError(OCSError, RuntimeError):
