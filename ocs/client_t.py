@@ -35,6 +35,7 @@ __all__ = [
     "OperationClient",
     "ProcessClient",
     "TaskClient",
+    "call_procedure",
     "run_control_script",
 ]
 
@@ -166,7 +167,7 @@ class AsyncOCSClient:
         Raises:
             ControlClientError: if the agent does not answer.
         """
-        api = yield _call(app, address, "get_api", timeout=DEFAULT_TIMEOUT)
+        api = yield call_procedure(app, address, "get_api", timeout=DEFAULT_TIMEOUT)
         return cls(app, address, api, privs=privs, check=check)
 
     def __getattr__(self, name: str) -> "Operation[Deferred[OCSReply]]":
@@ -291,7 +292,9 @@ class _AsyncCaller:
         if timeout is not None:
             kwargs["timeout"] = timeout
         limit = DEFAULT_TIMEOUT + max(0.0, timeout or 0.0)
-        asking = _call(self._app, f"{self._address}.ops", action, op_name, dict(params), timeout=limit, kwargs=kwargs)
+        asking = call_procedure(
+            self._app, f"{self._address}.ops", action, op_name, dict(params), timeout=limit, kwargs=kwargs
+        )
         return asking.addCallback(lambda reply: OCSReply(*reply))
 
     def _checked(self, reply: OCSReply, op_name: str, action: str, check: bool | None) -> OCSReply:
@@ -308,10 +311,21 @@ def _reactor() -> Any:
     return reactor
 
 
-def _call(
+def call_procedure(
     app: Any, procedure: str, *args: Any, timeout: float, kwargs: Mapping[str, Any] | None = None
 ) -> "Deferred[Any]":
-    """Call a procedure; errors become those of the clients."""
+    """Call a procedure.
+
+    Args:
+        app: a joined WAMP session.
+        procedure: its full address.
+        args: its positional arguments.
+        timeout: how long the answer may take, in seconds.
+        kwargs: its keyword arguments.
+
+    Returns:
+        A Deferred of the result; it fails with a `ControlClientError` where there is none.
+    """
     calling = maybeDeferred(app.call, procedure, *args, **(kwargs or {}))
     calling.addTimeout(timeout, _reactor(), lambda *_: _give_up(procedure, timeout))
     return calling.addErrback(_translate, procedure, _router_of(app))

@@ -33,7 +33,7 @@ def default_folders(given: Sequence[str], site_file: str | None, environment: Ma
 
 
 def script_names(subsystem: str, obs_mode: str) -> list[str]:
-    """Return the names under which the script of a mode is looked for where none is given, the first that there is wins.
+    """Return the names under which a mode's script is looked for where none is given; the first that there is wins.
 
     Args:
         subsystem: of the sequencer.
@@ -73,7 +73,7 @@ class ScriptFolders:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise SequenceScriptError(f"{name!r:.80} is no name of a script")
         file = name if name.endswith(SUFFIX) else name + SUFFIX
-        if os.path.isabs(file):
+        if Path(file).is_absolute():
             self._refuse_outside(Path(os.path.normpath(file)), name)
             return [Path(file)]
         candidates = [folder / file for folder in self.folders]

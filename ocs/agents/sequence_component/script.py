@@ -1,4 +1,4 @@
-"""Loading a sequence script: its code is run once, to learn which steps it declares; what is wrong with it is one line."""
+"""Loading a sequence script: its code is run once, to learn its steps; what is wrong with it is one line."""
 
 import sys
 import traceback
@@ -148,5 +148,5 @@ def _make_importable(folders: Sequence[Path]) -> None:
 def _forget_modules(folders: Sequence[Path]) -> None:
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if isinstance(file, str) and not name.startswith("ocs_sequence_") and Path(file).parent in folders:
+        if isinstance(file, str) and name != "__main__" and Path(file).parent in folders:
             del sys.modules[name]
