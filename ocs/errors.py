@@ -26,6 +26,7 @@ __all__ = [
     "HostNotFoundError",
     "InstanceNotFoundError",
     "InvalidRequestError",
+    "IssuerError",
     "JournalError",
     "JournalInUseError",
     "JournalValueError",
@@ -289,6 +290,10 @@ class UnknownInstanceError(OCSError, LookupError):
 
 class KeyFolderError(OCSError):
     """The folder of the agent service's own keys is missing, has a mistake in it, or is open to others."""
+
+
+class IssuerError(OCSError):
+    """An OpenID Connect issuer's address is none that may be used, or its keys cannot be had."""
 
 
 class AuthorisationError(OCSError):
