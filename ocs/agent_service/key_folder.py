@@ -109,7 +109,8 @@ class KeyFolder:
             entries = self._entries()
             if algorithm is None:
                 algorithm = str(jwk_of(old.public_key())["alg"])
-            return self._put(_new_key(algorithm), [self._retired(entry) for entry in self._alive(entries)])
+            signed = [entry for entry in self._alive(entries) if "last_exp" in entry]
+            return self._put(_new_key(algorithm), [{"until": entry["last_exp"], **entry} for entry in signed])
 
     def issue(self, order: Order) -> str:
         """Return a token.
@@ -218,10 +219,6 @@ class KeyFolder:
     def _alive(self, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return the keys of which a token may still hold."""
         return [entry for entry in entries if entry.get("until", self._clock()) + LEEWAY > self._clock()]
-
-    def _retired(self, entry: dict[str, Any]) -> dict[str, Any]:
-        """Return a key that signs no more, with the time of its last token's end."""
-        return {"until": entry.get("last_exp", self._clock()), **entry}
 
     def _remember(self, entries: list[dict[str, Any]], kid: str, exp: float) -> bool:
         """Note until when tokens of a key are going to hold; tells whether the key is among the public ones."""

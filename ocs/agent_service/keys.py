@@ -90,11 +90,11 @@ def _key(entry: Mapping[str, Any], issuer: str) -> Key | None:
 
 def _algorithm(entry: Mapping[str, Any]) -> str | None:
     """Return how tokens of this key are signed; None if in no way that counts."""
-    fits = {("RSA", None): "RS256", ("EC", "P-256"): "ES256"}.get((str(entry.get("kty")), entry.get("crv")))
+    kind = (entry.get("kty"), entry.get("crv"))
+    fits = "RS256" if kind == ("RSA", None) else "ES256" if kind == ("EC", "P-256") else None
     operations = entry.get("key_ops", ["verify"])
-    if entry.get("alg", fits) != fits or entry.get("use", "sig") != "sig" or "verify" not in operations:
-        return None
-    return fits
+    checks = isinstance(operations, list) and "verify" in operations and entry.get("use", "sig") == "sig"
+    return fits if checks and entry.get("alg", fits) == fits else None
 
 
 def _public(entry: Mapping[str, Any]) -> PublicKey:
