@@ -95,16 +95,25 @@ class IssuerKeys:
         issuer: its URL, below which ``.well-known/openid-configuration`` is.
         insecure: it may speak plain http on the network too.
         clock: a clock that is never set, s.
+        deadline: how long (s) a fetch takes at most.
 
     Raises:
         IssuerError: the URL may not be used.
     """
 
-    def __init__(self, issuer: str, *, insecure: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        issuer: str,
+        *,
+        insecure: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+        deadline: float = DEADLINE,
+    ) -> None:
         require_url(issuer, insecure=insecure)
         self._issuer = issuer
         self._insecure = insecure
         self._clock = clock
+        self._deadline = deadline
         self._known = Known()
         self._fetching: asyncio.Task[None] | None = None
 
@@ -163,7 +172,7 @@ class IssuerKeys:
     async def _fetch(self) -> None:
         before = self._known.trouble
         try:
-            keys = await fetch(self._issuer, insecure=self._insecure)
+            keys = await fetch(self._issuer, insecure=self._insecure, deadline=self._deadline)
         except IssuerError as error:
             self._known = replace(self._known, trouble=str(error))
             if str(error) != before:
