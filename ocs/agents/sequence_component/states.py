@@ -143,13 +143,17 @@ def at_point(state: RunState) -> Verdict:
         return Verdict.GO
     if state.wish is Wish.STOP:
         return Verdict.GO if state.in_step and state.phase is Phase.RUNNING else Verdict.END
-    held = not state.in_step and state.break_at is not None and state.break_at == next_step(state)
-    return Verdict.WAIT if held or state.wish is Wish.PAUSE else Verdict.GO
+    return Verdict.WAIT if _is_held(state) or state.wish is Wish.PAUSE else Verdict.GO
 
 
 def hold(state: RunState) -> RunState:
-    """Return the state while the script waits; a wait at a step's beginning is from then on a pause as any other."""
-    return replace(state, phase=Phase.PAUSED, wish=Wish.PAUSE, break_at=None)
+    """Return the state while the script waits; a wait before a step is from then on a pause as any other."""
+    return replace(state, phase=Phase.PAUSED, wish=Wish.PAUSE, break_at=None if _is_held(state) else state.break_at)
+
+
+def _is_held(state: RunState) -> bool:
+    """Whether the run is at the step that it is to pause before."""
+    return not state.in_step and state.break_at is not None and state.break_at == next_step(state)
 
 
 def let_go(state: RunState) -> RunState:

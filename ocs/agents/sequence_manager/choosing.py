@@ -12,7 +12,6 @@ __all__ = [
     "ProvisionPlan",
     "Situation",
     "Unassigned",
-    "agent_status",
     "assign",
     "component_names",
     "conflicts",
@@ -187,23 +186,3 @@ def resource_states(modes: ObsModes, situation: Situation) -> list[dict[str, Any
     names = sorted({resource for mode in modes.values() for resource in mode.resources})
     active = [mode for mode in modes.values() if situation.of_mode(mode.name)]
     return [{"resource": name, "held_by": [mode.name for mode in active if name in mode.resources]} for name in names]
-
-
-def agent_status(situation: Situation) -> dict[str, Any]:
-    """Return each SpawnAgent with its sequence components and what these have loaded, and those of no SpawnAgent."""
-
-    def told(component: Prefix) -> dict[str, str | None]:
-        sequencer = situation.loaded_in(component)
-        return {"component": str(component), "sequencer": None if sequencer is None else str(sequencer)}
-
-    components = _in_order(situation.components)
-    return {
-        "agents": [
-            {
-                "agent": str(agent),
-                "components": [told(each) for each in components if situation.components[each] == agent],
-            }
-            for agent in sorted(situation.agents)
-        ],
-        "without_agent": [told(each) for each in components if situation.components[each] not in situation.agents],
-    }
