@@ -47,6 +47,7 @@ __all__ = [
     "SimulatorError",
     "SiteConfigError",
     "SiteFileNotFoundError",
+    "SpawnError",
     "StateTroubleError",
     "SupervisorInUseError",
     "TopicError",
@@ -125,6 +126,10 @@ class SequenceError(OCSError):
 
 class SequenceScriptError(SequenceError, ValueError):
     """A sequence script is missing, not allowed, or has a mistake in it; the text has file and line."""
+
+
+class SpawnError(OCSError):
+    """A component cannot be spawned or killed; the text says why, and where it is if that is the reason."""
 
 
 class SimulatorError(OCSError):
