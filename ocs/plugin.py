@@ -9,5 +9,7 @@ agents = {
     "FakeDataAgent": {"module": "ocs.agents.fake_data.agent", "entry_point": "main"},
     "HostManager": {"module": "ocs.agents.host_manager.agent", "entry_point": "main"},
     "PysmurfMonitor": {"module": "ocs.agents.pysmurf_monitor.agent", "entry_point": "main"},
+    "SequenceComponent": {"module": "ocs.agents.sequence_component.agent", "entry_point": "main"},
+    "SequenceManager": {"module": "ocs.agents.sequence_manager.agent", "entry_point": "main"},
     "BarebonesAgent": {"module": "ocs.agents.barebones.agent", "entry_point": "main"},
 }
