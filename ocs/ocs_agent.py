@@ -71,6 +71,8 @@ class OCSAgent(Answering, Hearing, ApplicationSession):  # type: ignore[misc]
     Attributes:
         agent_address: ``{address_root}.{instance-id}``.
         agent_session_id: text that is fixed for one run of the agent: its start time (unix s).
+        procedures: functions that are called over WAMP as they are, by what follows the agent's address; to be filled
+            before the agent is run. What they return is answered, or what their Deferred fires with.
         sessions: operation name to its current or last `OpSession`, or None.
         heartbeat_on: whether heartbeats are published; for tests of those who watch them.
         stop_grace: how long operations get to stop before the agent exits, in seconds.
@@ -98,6 +100,7 @@ class OCSAgent(Answering, Hearing, ApplicationSession):  # type: ignore[misc]
         self.heartbeat_on = True
         self.stop_grace = _STOP_GRACE
         self.feeds: dict[str, Feed] = {}
+        self.procedures: dict[str, Handler] = {}
         self.startup_ops: list[tuple[str, str, Any]] = []
         self._started = False
         self._desk = AgentDesk(self)
@@ -290,6 +293,7 @@ class OCSAgent(Answering, Hearing, ApplicationSession):  # type: ignore[misc]
         if self._started:
             self._resume_feeds()
         desk: dict[str, Handler] = {
+            **{f"{self.agent_address}.{name}": serve for name, serve in self.procedures.items()},
             f"{self.agent_address}.ops": self._desk.serve_ops,
             f"{self.agent_address}.replay": self._keeping.serve,
             self.agent_address: self._desk.serve_query,  # the last: who is answered there finds the others too

@@ -1,0 +1,1 @@
+"""The spawn agent: starts and kills components on its machine."""

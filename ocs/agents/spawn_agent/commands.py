@@ -1,0 +1,134 @@
+"""How components are started: their command line, without a shell, and their environment."""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import ocs
+from ocs import site_config, systemd
+from ocs.agents.spawn_agent.family import MARK
+from ocs.agents.spawn_agent.requests import Wanted
+from ocs.errors import SpawnError
+from ocs.supervisor import Command
+
+__all__ = ["Commands", "child_environment", "site_words"]
+
+SPAWNED_BY = "OCS_SPAWNED_BY"
+"""The variable that tells a component which spawn agent has started it."""
+
+_NOT_INHERITED = (*systemd.ENVIRONMENT, "INSTANCE_ID", "CROSSBAR_TIMEOUT")
+
+_SITE_OPTIONS = ("site_hub", "site_http", "site_realm", "address_root", "state_dir", "log_dir", "access_policy")
+"""What a component without a site config file is told on its command line."""
+
+
+def site_words(args: argparse.Namespace) -> tuple[str, ...]:
+    """Return the words that bring an agent without a site config file to the same router.
+
+    Args:
+        args: the parsed arguments of the spawn agent.
+    """
+    found = ((name, getattr(args, name, None)) for name in _SITE_OPTIONS)
+    return ("--site=none", *(f"--{name.replace('_', '-')}={value}" for name, value in found if value))
+
+
+def child_environment(own: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of components: the spawn agent's own, without what is meant for it alone."""
+    env = {name: value for name, value in own.items() if name not in _NOT_INHERITED}
+    # What a component prints is kept when it is printed, not when a buffer is full.
+    return {**env, "PYTHONUNBUFFERED": "1"}
+
+
+@dataclass(frozen=True)
+class Commands:
+    """Makes the commands of one spawn agent's components."""
+
+    spawned_by: str
+    """The spawn agent's prefix."""
+    working_dir: Path
+    site_words: tuple[str, ...] = ()
+    site_file: str | None = None
+    """Describes the instances of this machine; None: there is no such file."""
+    site_host: str | None = None
+    """The section of that file; None: that of the system's host name."""
+    config_dir: Path | None = None
+    """Where files of configuration that are not local are looked for; None: nowhere."""
+    agent_service_url: str | None = None
+    sequence_component: str = "SequenceComponent"
+    """The agent class of sequence components."""
+    output_dir: Path | None = None
+    """Where is kept what components print; None: only the last lines are."""
+    mark: str = ""
+    """Tells this spawn agent's processes from those of any other."""
+
+    def make(self, name: str, wanted: Wanted) -> Command:
+        """Return the command that starts a component. It reads files: not in the reactor's thread.
+
+        Args:
+            name: what the component's process is called.
+            wanted: the component.
+
+        Raises:
+            SpawnError: this machine does not have what is wanted.
+            SiteConfigError: the site config file does not describe the instance.
+        """
+        self._check_version(wanted)
+        words = self._words_of_class(wanted) if wanted.agent_class else self._words_of_instance(wanted)
+        if self.output_dir:
+            self.output_dir.mkdir(parents=True, exist_ok=True)
+        argv = (sys.executable, "-m", "ocs.agent_cli", *words, f"--working-dir={self.working_dir}")
+        return self.command(name, argv)
+
+    def command(self, name: str, argv: tuple[str, ...] = ()) -> Command:
+        """Return a command of these words; without any, one for a process that is there already."""
+        marks = {SPAWNED_BY: self.spawned_by, MARK: self.mark_of(name)}
+        env = {**child_environment(os.environ), **marks}
+        log_file = self.output_dir / f"{name.replace('/', '_')}.log" if self.output_dir else None
+        return Command(name, argv, env, self.working_dir, log_file)
+
+    def mark_of(self, name: str) -> str:
+        """Return what a component's family has in its environment."""
+        return f"{self.mark}:{name}"
+
+    def _check_version(self, wanted: Wanted) -> None:
+        if wanted.version not in ("", ocs.__version__):
+            raise SpawnError(f"version: {wanted.version!r} is not installed here; this machine has {ocs.__version__}")
+
+    def _words_of_class(self, wanted: Wanted) -> tuple[str, ...]:
+        is_own = wanted.component.component_type == "SequenceComponent"
+        agent_class = self.sequence_component if is_own else wanted.agent_class
+        words: tuple[str, ...] = (f"--agent-class={agent_class}", f"--instance-id={wanted.instance_id}")
+        # It never gives up a router that is away: nobody would start it again.
+        words += (f"--prefix={wanted.component.prefix}", "--crossbar-timeout=0", *self.site_words)
+        return words + self._words_of_manager(wanted) if wanted.obs_mode_file else words
+
+    def _words_of_manager(self, wanted: Wanted) -> tuple[str, ...]:
+        path = self._config_file("obsModeConfigPath", wanted.obs_mode_file, is_local=wanted.is_config_local)
+        url = self.agent_service_url
+        return (f"--obs-mode-file={path}", *((f"--agent-service-url={url}",) if url else ()))
+
+    def _words_of_instance(self, wanted: Wanted) -> tuple[str, ...]:
+        if not self.site_file:
+            raise SpawnError("instanceId: this spawn agent has no site config file that would describe an instance")
+        place = argparse.Namespace(site=None, site_file=self.site_file, site_host=self.site_host)
+        place.instance_id = wanted.instance_id
+        site_config.get_config(place)
+        words = (f"--instance-id={wanted.instance_id}", f"--site-file={self.site_file}")
+        return words + ((f"--site-host={self.site_host}",) if self.site_host else ())
+
+    def _config_file(self, field: str, given: str, *, is_local: bool) -> Path:
+        path = self.working_dir / given if is_local else self._shared_file(field, given)
+        if not path.is_file():
+            raise SpawnError(f"{field}: {path}: there is no such file on this machine")
+        return path
+
+    def _shared_file(self, field: str, given: str) -> Path:
+        if self.config_dir is None:
+            raise SpawnError(f"{field}: this spawn agent has no folder of shared configuration: give it --config-dir")
+        path = (self.config_dir / given).resolve()
+        if not path.is_relative_to(self.config_dir.resolve()):
+            raise SpawnError(f"{field}: {given!r} leads out of the folder of shared configuration")
+        return path
