@@ -339,10 +339,8 @@ def service_from(url: str | None, token_file: str | None, environment: Any = os.
         environment: the variables.
 
     Raises:
-        SequenceError: there is no address, or the file cannot be read.
+        SequenceError: there is no address, the file cannot be read, or the client is not installed.
     """
-    from ocs.agent_service.client import AgentServiceClient  # noqa: PLC0415 - for provision alone
-
     address = url or environment.get("OCS_AGENT_SERVICE_URL")
     if not address:
         raise SequenceError("Where is the agent service? Give --agent-service-url, or set OCS_AGENT_SERVICE_URL")
@@ -350,6 +348,12 @@ def service_from(url: str | None, token_file: str | None, environment: Any = os.
         token = Path(token_file).read_text().strip() if token_file else environment.get("OCS_AGENT_SERVICE_TOKEN")
     except (OSError, ValueError) as error:
         raise SequenceError(f"{token_file}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    try:
+        from ocs.agent_service.client import AgentServiceClient  # noqa: PLC0415 - for provision alone
+    except ImportError as error:
+        raise SequenceError(
+            f"The agent service's client is not installed ({error}): pip install 'ocs[agent-service]'"
+        ) from None
     return AgentServiceClient(address, token or None)
 
 
