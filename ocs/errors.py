@@ -9,6 +9,7 @@ from typing import Any
 __all__ = [
     "AccessError",
     "AgentClassError",
+    "AgentServiceError",
     "AuthorisationError",
     "BlockMismatchError",
     "ComposeFileError",
@@ -30,6 +31,7 @@ __all__ = [
     "JournalError",
     "JournalInUseError",
     "JournalValueError",
+    "LocationError",
     "KeyFolderError",
     "OCSError",
     "ObsModeError",
@@ -41,6 +43,7 @@ __all__ = [
     "RecordingLibraryError",
     "RefusedError",
     "RequestFailedError",
+    "RouterAwayError",
     "RouterError",
     "SequenceError",
     "SequenceScriptError",
@@ -333,3 +336,26 @@ class ForbiddenError(AuthorisationError):
     """Who asks is known, and may not do this."""
 
     status = 403
+
+
+class LocationError(OCSError):
+    """The router is there, but does not tell what is registered with it."""
+
+
+class RouterAwayError(OCSError):
+    """There is no connection to the router now."""
+
+
+class AgentServiceError(OCSError, RuntimeError):
+    """A request to the agent service brought no result.
+
+    Args:
+        message: what happened and what to do, in one line.
+        status: of the HTTP answer; 0: there was none.
+        answer: what the service said; empty: nothing that could be read.
+    """
+
+    def __init__(self, message: str, *, status: int = 0, answer: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.answer = answer or {}
