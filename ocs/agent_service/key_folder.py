@@ -39,6 +39,8 @@ _PRIVATE: Final = "private.pem"
 _PUBLIC: Final = "public.json"
 _LOCK: Final = ".lock"
 _OURS: Final = {_PRIVATE, _PUBLIC, _LOCK, f".{_PRIVATE}.new", f".{_PUBLIC}.new"}
+_LOCK_SECONDS: Final = 10.0
+_LOCK_PAUSE: Final = 0.02
 _TIMES: Final = ("last_exp", "until")
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
@@ -163,10 +165,19 @@ class KeyFolder:
             self._check_folder()
             descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             with os.fdopen(descriptor) as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)  # for as long as another makes a key: a second at most
+                self._wait_for(lock.fileno())
                 yield
         except OSError as error:
             raise KeyFolderError(f"{error.filename or self.path}: {error.strerror}") from error
+
+    def _wait_for(self, lock: int) -> None:
+        """Lock a file. Others hold it while they make a key, which takes a second at most."""
+        for _ in range(round(_LOCK_SECONDS / _LOCK_PAUSE)):
+            with suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            time.sleep(_LOCK_PAUSE)
+        raise KeyFolderError(f"another program has held {self.path} for {_LOCK_SECONDS:g} s; is it stopped?")
 
     def _claim_folder(self) -> None:
         """Close the folder to others; refuses one that is used for something else, which has to stay open."""
@@ -224,6 +235,7 @@ class KeyFolder:
         """Note until when tokens of a key are going to hold; tells whether the key is among the public ones."""
         known = [entry for entry in entries if entry.get("kid") == kid]
         for entry in known:
+            entry.pop("until", None)  # there if a rotation was broken off before it had put its new key in place
             entry["last_exp"] = max(exp, entry.get("last_exp", 0))
             _write(self._public_path, _json(entries), 0o644)
         return bool(known)

@@ -1,6 +1,7 @@
 """The service's own keys: private ones stay private, and old tokens hold as long as they say."""
 
 import asyncio
+import fcntl
 import json
 import os
 import stat
@@ -8,6 +9,7 @@ import threading
 
 import pytest
 
+from ocs.agent_service import key_folder
 from ocs.agent_service.key_folder import FolderKeys, KeyFolder, Order
 from ocs.agent_service.security import Guard
 from ocs.agent_service.settings import SecuritySettings
@@ -236,6 +238,27 @@ class TestRotation:
 
     def test_there_has_to_be_a_key(self, empty):
         assert "init` makes them" in complaint(empty.folder.rotate)
+
+    def test_a_rotation_that_was_broken_off_half_way(self, bench):
+        bench.token(seconds=HOUR)
+        private = (bench.path / "private.pem").read_bytes()
+        bench.folder.rotate()
+        (bench.path / "private.pem").write_bytes(private)  # as if the new one had never got there
+
+        token = bench.token(seconds=3 * HOUR)
+
+        bench.now += 2 * HOUR
+        assert bench.authorise(token).subject == "ana"
+        bench.folder.rotate()
+        assert bench.authorise(token).subject == "ana"
+        assert len(bench.folder.published()) == 2
+
+    def test_a_program_that_was_stopped_holds_nobody_up_for_ever(self, bench, monkeypatch):
+        monkeypatch.setattr(key_folder, "_LOCK_SECONDS", 0.1)
+        with (bench.path / ".lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            assert "another program has held" in complaint(bench.token)
+        assert bench.authorise(bench.token()).subject == "ana"
 
     def test_tokens_made_at_the_same_time_all_hold(self, bench):
         made = []
