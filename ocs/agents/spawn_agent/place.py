@@ -53,7 +53,7 @@ class Place:
         """Tell whether a component is this very process; one that does not say which it is counts as any."""
         if found is None:
             return False
-        return found.metadata.get("pid", pid) == pid and found.metadata.get("host", self.host) == self.host
+        return bool(found.metadata.get("pid", pid) == pid and found.metadata.get("host", self.host) == self.host)
 
     def pid_here(self, found: Description) -> int:
         """Return the process of a component, for one who is to kill it.
