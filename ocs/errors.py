@@ -12,6 +12,7 @@ __all__ = [
     "AgentServiceError",
     "AuthorisationError",
     "BlockMismatchError",
+    "ComponentTakenError",
     "ComposeFileError",
     "CrossbarNotFoundError",
     "DataFolderError",
@@ -31,8 +32,8 @@ __all__ = [
     "JournalError",
     "JournalInUseError",
     "JournalValueError",
-    "LocationError",
     "KeyFolderError",
+    "LocationError",
     "OCSError",
     "ObsModeError",
     "OperationError",
@@ -121,6 +122,10 @@ class InvalidRequestError(OCSError, ValueError):
 
 class RouterError(OCSError):
     """The crossbar router cannot be configured, started, stopped or reached."""
+
+
+class ComponentTakenError(OCSError):
+    """Another component has the name; the text says where it is."""
 
 
 class SequenceError(OCSError):

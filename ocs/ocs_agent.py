@@ -1,5 +1,6 @@
 """`OCSAgent`: a WAMP session that serves operations, publishes feeds and stays joined to its router."""
 
+import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -76,6 +77,7 @@ class OCSAgent(Answering, Hearing, ApplicationSession):  # type: ignore[misc]
         sessions: operation name to its current or last `OpSession`, or None.
         heartbeat_on: whether heartbeats are published; for tests of those who watch them.
         stop_grace: how long operations get to stop before the agent exits, in seconds.
+        on_give_up: what ends the agent when it gives up; its runner sets it.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class OCSAgent(Answering, Hearing, ApplicationSession):  # type: ignore[misc]
         self.realm_joined = False
         self.heartbeat_on = True
         self.stop_grace = _STOP_GRACE
+        self.on_give_up: Callable[[str], None] = lambda _: None
         self.feeds: dict[str, Feed] = {}
         self.procedures: dict[str, Handler] = {}
         self.startup_ops: list[tuple[str, str, Any]] = []
@@ -350,6 +353,15 @@ class OCSAgent(Answering, Hearing, ApplicationSession):  # type: ignore[misc]
 
     # The end
 
+    def give_up(self, why: str) -> None:
+        """End the agent, after a line that says why, with exit code 1; operations are stopped first.
+
+        Args:
+            why: the line.
+        """
+        self.log.error("{why}", why=why)
+        self.on_give_up(why)
+
     @inlineCallbacks
     def shut_down(self) -> Any:
         """Stop all operations, send what is left, and see that recorders get what they lack.
@@ -402,5 +414,9 @@ def init_site_agent(args: Any, address: str | None = None) -> tuple[OCSAgent, Si
     agent = OCSAgent(
         ComponentConfig(args.site_realm, {}), args, address=address, class_name=args.agent_class, reactor=reactor
     )
+    if os.environ.get("OCS_SPAWNED_BY"):
+        from ocs.components.component import be_agent  # noqa: PLC0415 - only what a spawn agent has started needs it
+
+        be_agent(agent)
     timeout = 10.0 if args.crossbar_timeout is None else float(args.crossbar_timeout)
     return agent, SiteRunner(args.site_hub, args.site_realm, timeout, reactor=reactor)

@@ -47,7 +47,7 @@ class AuditFile:
         if self._size() and self._size() + len(data) > self._max_bytes:
             self._rotate()
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self._path, "ab", opener=_private) as file:  # noqa: PTH123 - Path.open takes no opener
+        with open(self._path, "ab", opener=_private) as file:
             file.write(data)
 
     def _size(self) -> int:
@@ -140,5 +140,3 @@ class AuditLog(NoAuditLog):
         if not self.trouble:
             _log.error("the audit log cannot be written: %s", trouble)
         self.trouble = trouble
-
-

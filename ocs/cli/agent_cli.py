@@ -20,6 +20,7 @@ from ocs.agent_classes import (
 from ocs.cli import output
 from ocs.errors import AgentClassError, OCSError, SiteConfigError
 from ocs.scf import last_good
+from ocs.scf.arguments import site_words
 
 __all__ = ["agent_arguments", "build_agent_list", "main"]
 
@@ -31,6 +32,7 @@ the agent.
   ocs-agent-cli --instance-id fake-1
   ocs-agent-cli --instance-id fake-1 --site-file site.yaml --sample-rate 20
   ocs-agent-cli --agent my_agent.py --entrypoint main --instance-id mine
+  ocs-agent-cli --agent-class SequenceComponent --instance-id seq-1 --prefix ESW.primary
   ocs-agent-cli --agent-help FakeDataAgent
 """
 
@@ -69,6 +71,8 @@ def _main(words: list[str]) -> int:
     if own.list_agents:
         return _list_agents()
     passed = agent_arguments(own, others, os.environ)
+    if own.agent_class and not own.agent_help:
+        passed = _without_site_file(own, passed)
     if own.agent_help:
         passed = ["--help"]
     start = _entry_point(own, others)
@@ -96,6 +100,10 @@ def _make_parser() -> argparse.ArgumentParser:
     site.add_argument("--site-http", metavar="URL", help="the address of the router's HTTP bridge")
     site.add_argument(
         "--crossbar-timeout", metavar="S", help="seconds without a router before the agent exits; 0 = never"
+    )
+    unlisted = parser.add_argument_group("an agent that the site config file does not list")
+    unlisted.add_argument(
+        "--agent-class", metavar="CLASS", help="start an agent of this class; of the file only the hub and host count"
     )
     script = parser.add_argument_group("an agent that is no plugin")
     script.add_argument("--agent", metavar="FILE", help="the script to run")
@@ -153,6 +161,8 @@ def _entry_point(own: argparse.Namespace, others: Sequence[str]) -> Callable[...
 def _class_name(own: argparse.Namespace, others: Sequence[str]) -> str:
     if isinstance(own.agent_help, str):
         return own.agent_help
+    if own.agent_class:
+        return str(own.agent_class)
     if not own.instance_id:
         raise OCSError("which agent? Give --instance-id, or set INSTANCE_ID")
     # No abbreviations: the agent's own options are among these words, and may begin like one of ours.
@@ -163,6 +173,26 @@ def _class_name(own: argparse.Namespace, others: Sequence[str]) -> str:
     if instance is None:
         raise OCSError("without a site config file (--site none) an agent is started with --agent FILE")
     return instance.agent_class
+
+
+def _without_site_file(own: argparse.Namespace, words: Sequence[str]) -> list[str]:
+    """Return the words for an agent that is not in the site config file: what it would have of the file is in them."""
+    if not own.instance_id:
+        raise OCSError("which agent? With --agent-class give --instance-id too: the name it is to have on the network")
+    args, rest = site_config.add_arguments(
+        argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    ).parse_known_args(words)
+    site, host, _ = site_config.get_config(args, site_config.CONTROL)
+    if host is not None and any(each.instance_id == own.instance_id for each in host.instances):
+        raise OCSError(
+            f"{own.instance_id} is an instance of host {host.name} in the site config file: "
+            "start it without --agent-class, or give it another --instance-id"
+        )
+    site_config.add_site_attributes(args, site, host)
+    if site.source_file:
+        # Without the file itself: what agents look for beside it is found by this.
+        os.environ.setdefault("OCS_CONFIG_DIR", str(Path(site.source_file).absolute().parent))
+    return [*rest, *site_words(args, "instance_id", "working_dir", "crossbar_timeout")]
 
 
 def _instance(args: argparse.Namespace) -> site_config.InstanceConfig | None:

@@ -33,3 +33,13 @@ class Description:
             "uri": self.uri,
             "metadata": dict(self.metadata),
         }
+
+    def where(self) -> str:
+        """Return in words where it is."""
+        known = self.metadata
+        words = [
+            f"on {known['host']}" if known.get("host") else "",
+            f"process {known['pid']}" if known.get("pid") else "",
+            f"started by {known['agentPrefix']}" if known.get("agentPrefix") else "",
+        ]
+        return ", ".join(word for word in words if word) or self.uri

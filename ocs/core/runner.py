@@ -42,8 +42,10 @@ class SiteRunner:
             auto_reconnect: whether to come back when the connection is lost; without it the agent ends then.
 
         Raises:
-            SystemExit: with code 1, after a line that says so, if there was no router for too long.
+            SystemExit: with code 1, after a line that says so, if there was no router for too long, or the agent has
+                given up.
         """
+        agent.on_give_up = self._give_up
         link = RouterLink(
             agent,
             self.url,
@@ -51,7 +53,7 @@ class SiteRunner:
             reactor=self._reactor,
             hears_others=agent.hears_others,
             timeout=self.timeout,
-            on_give_up=self._give_up,
+            on_give_up=self._give_up_router,
             longest_delay=self.longest_delay,
         )
         if not auto_reconnect:
@@ -75,16 +77,18 @@ class SiteRunner:
             self._reactor.stop()
 
     def _give_up(self, why: str) -> None:
-        self._why_lost = (
+        self._why_lost = why
+        self._stop()
+
+    def _give_up_router(self, why: str) -> None:
+        self._give_up(
             f"gave up: no router at {self.url} (realm {self.realm}) for {self.timeout:g} s: {why}."
             " Start the router, correct wamp_server in the site config file, or wait longer with --crossbar-timeout."
         )
-        self._stop()
 
     def _end_without_link(self) -> None:
         if not self._ending:
-            self._why_lost = f"the connection to the router at {self.url} was lost, and is not to be made again."
-            self._stop()
+            self._give_up(f"the connection to the router at {self.url} was lost, and is not to be made again.")
 
     @inlineCallbacks
     def _end(self, agent: Any, link: RouterLink) -> "Generator[Deferred[Any], Any, None]":

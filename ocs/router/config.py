@@ -45,17 +45,25 @@ BRIDGE_ROLE = "bridge"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 META_CALLS = (
+    "wamp.registration.get",
+    "wamp.registration.list",
     "wamp.registration.list_callees",
     "wamp.registration.match",
     "wamp.session.count",
     "wamp.session.get",
     "wamp.session.list",
 )
-"""Questions to the router itself that anybody may ask: who has registered a procedure, who is connected. An agent tells
-by them whether a message came from the session that it claims to be. Those that change something stay shut."""
+"""Questions to the router itself that anybody may ask: what is registered and by whom, who is connected. An agent tells
+by them whether a message came from the session that it claims to be, and where components are. Those that change
+something stay shut."""
 
-META_TOPICS = ("wamp.session.on_join", "wamp.session.on_leave")
-"""What the router tells by itself: sessions that come and go."""
+META_TOPICS = (
+    "wamp.registration.on_create",
+    "wamp.registration.on_delete",
+    "wamp.session.on_join",
+    "wamp.session.on_leave",
+)
+"""What the router tells by itself: sessions and procedures that come and go."""
 
 _AGENT = {"call": True, "register": True, "publish": True, "subscribe": True}
 _CALLER = {"call": True}
@@ -86,7 +94,7 @@ def crossbar_config(hub: HubLike, *, host: str | None = None, port: int | None =
     """Make the configuration of a crossbar node that serves one site.
 
     One worker of type router and one realm, whose users may use the names below the site's address root and ask the
-    router who is connected, nothing else. Names of the paths come from the hub's URLs.
+    router who is connected and what is registered, nothing else. Names of the paths come from the hub's URLs.
 
     Args:
         hub: the hub of the site config.

@@ -4,10 +4,13 @@ import argparse
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-__all__ = ["POSITIONAL", "ArgContainer", "merge_arguments"]
+__all__ = ["POSITIONAL", "ArgContainer", "merge_arguments", "site_words"]
 
 POSITIONAL = "__positional__"
 """The key of ``ArgContainer.arg_dict`` under which arguments without an option stand."""
+
+_SITE_OPTIONS = ("site_hub", "site_http", "site_realm", "address_root", "state_dir", "log_dir", "access_policy")
+"""What an agent has of the site, beside what is its own."""
 
 _NEGATIVE_NUMBER = re.compile(r"-(\d|\.\d)")
 _UNLIMITED = 1_000_000
@@ -154,3 +157,15 @@ def _room(nargs: int | str | None) -> int:
     if isinstance(nargs, int):
         return nargs
     return 1 if nargs in (None, argparse.OPTIONAL) else _UNLIMITED
+
+
+def site_words(args: argparse.Namespace, *more: str) -> tuple[str, ...]:
+    """Return the words that bring an agent which no site config file describes to the same router as another program.
+
+    Args:
+        args: the other program's arguments, as `ocs.site_config.parse_args` returns them.
+        more: further attributes to pass on.
+    """
+    found = ((name, getattr(args, name, None)) for name in (*_SITE_OPTIONS, *more))
+    given = (f"--{name.replace('_', '-')}={value}" for name, value in found if value is not None)
+    return ("--site=none", *given)

@@ -13,7 +13,7 @@ from ocs import ocs_agent, site_config
 from ocs.agents.spawn_agent.answers import Answer, failed
 from ocs.agents.spawn_agent.bell import Bell
 from ocs.agents.spawn_agent.children import Children, child_name
-from ocs.agents.spawn_agent.commands import Commands, site_words
+from ocs.agents.spawn_agent.commands import Commands
 from ocs.agents.spawn_agent.ending import Ender
 from ocs.agents.spawn_agent.place import Place
 from ocs.agents.spawn_agent.report import report
@@ -24,6 +24,7 @@ from ocs.components.locator import Locator
 from ocs.components.names import ComponentId, Prefix
 from ocs.core.keeping import state_folder
 from ocs.errors import InvalidRequestError, OCSError
+from ocs.scf.arguments import site_words
 
 __all__ = ["SpawnAgent", "main", "make_parser"]
 

@@ -11,28 +11,13 @@ import ocs
 from ocs import site_config, systemd
 from ocs.agents.spawn_agent.family import MARK
 from ocs.agents.spawn_agent.requests import Wanted
+from ocs.components.component import SPAWNED_BY
 from ocs.errors import SpawnError
 from ocs.supervisor import Command
 
-__all__ = ["Commands", "child_environment", "site_words"]
-
-SPAWNED_BY = "OCS_SPAWNED_BY"
-"""The variable that tells a component which spawn agent has started it."""
+__all__ = ["Commands", "child_environment"]
 
 _NOT_INHERITED = (*systemd.ENVIRONMENT, "INSTANCE_ID", "CROSSBAR_TIMEOUT")
-
-_SITE_OPTIONS = ("site_hub", "site_http", "site_realm", "address_root", "state_dir", "log_dir", "access_policy")
-"""What a component without a site config file is told on its command line."""
-
-
-def site_words(args: argparse.Namespace) -> tuple[str, ...]:
-    """Return the words that bring an agent without a site config file to the same router.
-
-    Args:
-        args: the parsed arguments of the spawn agent.
-    """
-    found = ((name, getattr(args, name, None)) for name in _SITE_OPTIONS)
-    return ("--site=none", *(f"--{name.replace('_', '-')}={value}" for name, value in found if value))
 
 
 def child_environment(own: Mapping[str, str]) -> dict[str, str]:
@@ -85,7 +70,9 @@ class Commands:
     def command(self, name: str, argv: tuple[str, ...] = ()) -> Command:
         """Return a command of these words; without any, one for a process that is there already."""
         marks = {SPAWNED_BY: self.spawned_by, MARK: self.mark_of(name)}
-        env = {**child_environment(os.environ), **marks}
+        # Without the file itself: sequence scripts, for one, are looked for beside it.
+        beside = {"OCS_CONFIG_DIR": str(Path(self.site_file).parent)} if self.site_file else {}
+        env = {**child_environment(os.environ), **beside, **marks}
         log_file = self.output_dir / f"{name.replace('/', '_')}.log" if self.output_dir else None
         return Command(name, argv, env, self.working_dir, log_file)
 
