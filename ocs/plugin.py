@@ -11,5 +11,6 @@ agents = {
     "PysmurfMonitor": {"module": "ocs.agents.pysmurf_monitor.agent", "entry_point": "main"},
     "SequenceComponent": {"module": "ocs.agents.sequence_component.agent", "entry_point": "main"},
     "SequenceManager": {"module": "ocs.agents.sequence_manager.agent", "entry_point": "main"},
+    "SpawnAgent": {"module": "ocs.agents.spawn_agent.agent", "entry_point": "main"},
     "BarebonesAgent": {"module": "ocs.agents.barebones.agent", "entry_point": "main"},
 }
