@@ -56,7 +56,7 @@ class Directory:
             Those whose procedures are to be asked for.
         """
         unknown = [number for number in registrations if not self.has(number) and number not in self._gone]
-        self._initial = {*unknown, *self._asked}
+        self._initial = {*unknown, *(self._asked.keys() - self._known.keys())}
         self.revision += 1
         return unknown
 
