@@ -12,6 +12,7 @@ __all__ = [
     "AgentServiceError",
     "AuthorisationError",
     "BlockMismatchError",
+    "CallLostError",
     "ComponentTakenError",
     "ComposeFileError",
     "CrossbarNotFoundError",
@@ -34,6 +35,7 @@ __all__ = [
     "JournalValueError",
     "KeyFolderError",
     "LocationError",
+    "MalformedRequestError",
     "OCSError",
     "ObsModeError",
     "OperationError",
@@ -118,6 +120,19 @@ class HostManagerError(OCSError):
 
 class InvalidRequestError(OCSError, ValueError):
     """A recorder, or whoever else calls its procedure, asks an agent for something that makes no sense."""
+
+
+class MalformedRequestError(InvalidRequestError):
+    """A request to the agent service makes no sense.
+
+    Args:
+        message: the field, and what is wrong with it.
+        kind: of the request, where that much could be read; else empty.
+    """
+
+    def __init__(self, message: str, kind: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class RouterError(OCSError):
@@ -349,6 +364,19 @@ class LocationError(OCSError):
 
 class RouterAwayError(OCSError):
     """There is no connection to the router now."""
+
+
+class CallLostError(OCSError):
+    """A call of another agent's procedure has brought no answer.
+
+    Args:
+        message: why.
+        may_be_done: whether the agent may have done what was asked of it nevertheless.
+    """
+
+    def __init__(self, message: str, *, may_be_done: bool) -> None:
+        super().__init__(message)
+        self.may_be_done = may_be_done
 
 
 class AgentServiceError(OCSError, RuntimeError):

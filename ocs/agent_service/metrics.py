@@ -66,7 +66,8 @@ class Metrics:
 
     def _lines(self, gauges: Mapping[str, tuple[str, float]], components: Mapping[str, int]) -> Iterator[str]:
         by_answer = [
-            (_labels(request=request, answer=answer), count) for (request, answer), count in sorted(self._answers.items())
+            (_labels(request=request, answer=answer), count)
+            for (request, answer), count in sorted(self._answers.items())
         ]
         yield from _family("requests_total", "counter", "Requests carried out, by kind and answer.", by_answer)
         refused = [(_labels(status=str(status)), count) for status, count in sorted(self._refusals.items())]

@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from ocs.components.names import ComponentId, Prefix
-from ocs.errors import InvalidRequestError
+from ocs.errors import MalformedRequestError
 
 __all__ = [
     "ANSWERS",
@@ -62,9 +62,7 @@ _NAME_SCHEMA: Final = {
     "examples": ["primary"],
 }
 
-PrefixText = Annotated[
-    str, Field(max_length=_LONGEST_PREFIX), AfterValidator(_prefix), WithJsonSchema(_PREFIX_SCHEMA)
-]
+PrefixText = Annotated[str, Field(max_length=_LONGEST_PREFIX), AfterValidator(_prefix), WithJsonSchema(_PREFIX_SCHEMA)]
 NameText = Annotated[
     str, Field(min_length=1, max_length=_LONGEST_NAME), AfterValidator(_name), WithJsonSchema(_NAME_SCHEMA)
 ]
@@ -123,7 +121,7 @@ class SpawnContainers(_Model):
     agentPrefix: PrefixText  # noqa: N815
     hostConfigPath: PathText = Field(description="the host configuration file, YAML or JSON")  # noqa: N815
     isConfigLocal: bool = Field(  # noqa: N815
-        description="true: a file of the agent service's machine; false: one below its site's folder of configuration"
+        description="true: the file is on the SpawnAgent's machine; false: below its site's folder of configuration"
     )
 
 
@@ -149,9 +147,7 @@ class GetAgentStatus(_Model):
     type_: Literal["GetAgentStatus"] = Field(alias="_type")
 
 
-Request = (
-    SpawnSequenceManager | SpawnSequenceComponent | SpawnContainers | SpawnAgent | KillComponent | GetAgentStatus
-)
+Request = SpawnSequenceManager | SpawnSequenceComponent | SpawnContainers | SpawnAgent | KillComponent | GetAgentStatus
 _REQUEST: Final[TypeAdapter[Request]] = TypeAdapter(Annotated[Request, Field(discriminator="type_")])
 
 REQUESTS: Final = (
@@ -198,12 +194,18 @@ def request_of(body: bytes) -> Request:
         body: JSON, as it has come.
 
     Raises:
-        InvalidRequestError: it is malformed; one line that names the field.
+        MalformedRequestError: one line that names the field.
     """
     try:
         return _REQUEST.validate_json(body)
     except ValidationError as error:
-        raise InvalidRequestError(faults_in(error)) from None
+        raise MalformedRequestError(faults_in(error), _kind_in(error)) from None
+
+
+def _kind_in(error: ValidationError) -> str:
+    """Return the kind of a request that is malformed elsewhere; empty where there is no telling."""
+    place = error.errors(include_url=False)[0]["loc"]
+    return str(place[0]) if place and place[0] in _NAMES_OF_REQUESTS else ""
 
 
 def faults_in(error: ValidationError) -> str:
