@@ -6,6 +6,7 @@ import tempfile
 import time
 
 from benchmarks import (
+    agent_service,
     agent_start,
     aggregator,
     client,
@@ -21,7 +22,18 @@ from benchmarks.report import Results, save, show
 from benchmarks.sides import BenchmarkError, both_sides
 from ocs.cli.output import program, say, say_json, warn
 
-MODULES = (agent_start, client, publish, aggregator, keeping, registry, reading, host_manager, pysmurf_monitor)
+MODULES = (
+    agent_start,
+    client,
+    publish,
+    aggregator,
+    keeping,
+    registry,
+    reading,
+    host_manager,
+    pysmurf_monitor,
+    agent_service,
+)
 CASES = [case for module in MODULES for case in module.CASES]
 
 
