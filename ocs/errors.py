@@ -12,6 +12,7 @@ __all__ = [
     "AgentServiceError",
     "AuthorisationError",
     "BlockMismatchError",
+    "BusyError",
     "CallLostError",
     "ComponentTakenError",
     "ComposeFileError",
@@ -364,6 +365,10 @@ class LocationError(OCSError):
 
 class RouterAwayError(OCSError):
     """There is no connection to the router now."""
+
+
+class BusyError(OCSError):
+    """So much is under way that a further request is not begun."""
 
 
 class CallLostError(OCSError):

@@ -117,6 +117,11 @@ class IssuerKeys:
         self._known = Known()
         self._fetching: asyncio.Task[None] | None = None
 
+    @property
+    def trouble(self) -> str:
+        """Why the last fetch has failed; empty if it did not."""
+        return self._known.trouble
+
     async def start(self) -> None:
         """Begin to fetch the keys."""
         self._begin()

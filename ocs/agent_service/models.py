@@ -260,7 +260,7 @@ def _decapitalized(text: str) -> str:
 
 def _shown(value: Any) -> str:
     """Return a value as it may stand in a line of any terminal."""
-    kinds = {dict: "an object", list: "a list"}
+    kinds: dict[type, str] = {dict: "an object", list: "a list"}
     text = kinds.get(type(value)) or ascii(json.dumps(value) if value is None or isinstance(value, bool) else value)
     text = text.strip("'") if value is None or isinstance(value, bool) else text
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."

@@ -32,6 +32,11 @@ class Guard:
         self._clock = clock
         self._keys = keys or _source(settings, clock)
 
+    @property
+    def trouble(self) -> str:
+        """Why keys for tokens cannot be had; empty where nothing is known to be wrong."""
+        return getattr(self._keys, "trouble", "")
+
     async def start(self) -> None:
         """Fetch an issuer's keys, so that the first request need not wait; never fails for an issuer that is down.
 

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from ocs.scf.model import HubConfig
 
@@ -59,6 +59,10 @@ class Settings:
         port: the TCP port; 0 takes a free one.
         security: who may spawn and kill.
         audit_log: the file that remembers who asked for what; None: no file.
+        allow_origins: pages of which browsers may ask, such as ``https://ops.example.org``; ``*``: all.
+        tls_cert: the file of the certificate, with those between it and its root; None: the service speaks plain http.
+        tls_key: the file of the certificate's private key; None: it is in the same file.
+        site_args: the arguments of the agent that the service is, as `ocs.site_config` has them.
     """
 
     hub: HubConfig
@@ -66,6 +70,10 @@ class Settings:
     port: int = DEFAULT_PORT
     security: SecuritySettings = field(default_factory=SecuritySettings)
     audit_log: Path | None = None
+    allow_origins: tuple[str, ...] = ()
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    site_args: Any = None
 
 
 def default_key_folder() -> Path:

@@ -1,6 +1,7 @@
 """``ocs-agent-service``: runs the agent service, makes its keys and tokens, and asks it for components."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -98,6 +99,15 @@ def _add_start_arguments(parser: Parser) -> None:
     add("--host", default="127.0.0.1", metavar="ADDRESS", help="listen here; 0.0.0.0: on all interfaces (%(default)s)")
     add("--port", type=_port, default=DEFAULT_PORT, help="listen here; 0: a free one (%(default)s)")
     add("--audit-log", type=Path, metavar="FILE", help=f"remember every spawn and kill here (STATE-DIR/{_AUDIT_LOG})")
+    add("--tls-cert", type=Path, metavar="FILE", help="speak https with this certificate")
+    add("--tls-key", type=Path, metavar="FILE", help="the certificate's key, where it is in a file of its own")
+    add(
+        "--allow-origin",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="browsers may ask for pages of there, as in https://ops.example.org; can be given several times",
+    )
     security = parser.add_argument_group("who may spawn and kill")
     add = security.add_argument
     add("--issuer", metavar="URL", help="an OpenID Connect issuer, such as https://sso.example.org/realms/observatory")
@@ -108,6 +118,8 @@ def _add_start_arguments(parser: Parser) -> None:
     add("--role-claim", default=DEFAULT_ROLE_CLAIM, metavar="PATH", help="where its roles are (%(default)s)")
     add("--insecure-issuer", action="store_true", help="an issuer on the network may speak plain http: for trials only")
     site_config.add_arguments(parser)
+    # As an agent it never gives up the router.
+    parser.set_defaults(instance_id="agent-service", crossbar_timeout=0)
 
 
 def _port(word: str) -> int:
@@ -123,6 +135,8 @@ def _start(parser: Parser, args: argparse.Namespace) -> int:
         parser.error("--issuer does not go with --key-folder: keys come from one of them")
     if args.no_auth and not is_loopback(args.host):
         parser.error(f"--no-auth listens on a loopback address only, and {args.host} is none")
+    if args.tls_key and not args.tls_cert:
+        parser.error("--tls-key goes with --tls-cert")
     settings = settings_of(args)
     _require_keys(settings.security)
     from ocs.agent_service.server import serve  # noqa: PLC0415 - of the extra, and slow to load
@@ -152,11 +166,23 @@ def settings_of(args: argparse.Namespace) -> Settings:
     )
     hub = _hub(args)
     audit_log = args.audit_log or (Path(args.state_dir) / _AUDIT_LOG if args.state_dir else None)
-    return Settings(hub, args.host, args.port, security, audit_log)
+    return Settings(
+        hub,
+        args.host,
+        args.port,
+        security,
+        audit_log,
+        allow_origins=tuple(args.allow_origin),
+        tls_cert=args.tls_cert,
+        tls_key=args.tls_key,
+        site_args=args,
+    )
 
 
 def _hub(args: argparse.Namespace) -> HubConfig:
     site, host, _ = site_config.get_config(args, site_config.CONTROL)
+    args.agent_class = "AgentService"
+    args.state_dir = args.state_dir or os.environ.get("OCS_STATE_DIR") or None
     site_config.add_site_attributes(args, site, host)
     known = {"wamp_server": "site_hub", "wamp_realm": "site_realm", "address_root": "address_root"}
     missing = [f"--{option.replace('_', '-')}" for option in known.values() if not getattr(args, option)]

@@ -2,11 +2,11 @@
 
 import signal
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from typing import Any
 
-from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.defer import Deferred, inlineCallbacks, succeed
 from twisted.internet.error import ReactorNotRunning
 
 from ocs.wamp.link import RouterLink
@@ -30,6 +30,10 @@ class SiteRunner:
         self.timeout = timeout
         self.longest_delay = 5.0
         """Attempts to reach the router are never further apart, in seconds."""
+        self.before_end: Callable[[], Deferred[Any]] = lambda: succeed(None)
+        """Called when the agent is to end: what it returns is waited for, while the connection still lasts."""
+        self.hurry: Callable[[], None] = lambda: None
+        """Called at each further signal while the agent is ending."""
         self._reactor = reactor
         self._why_lost: str | None = None
         self._ending = False
@@ -69,8 +73,13 @@ class SiteRunner:
     def _begin(self, link: RouterLink) -> None:
         # A second signal while the agent is ending must not interrupt the flush; SIGKILL is there for that.
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: self._reactor.callFromThread(self._stop))
+            signal.signal(number, lambda *_: self._reactor.callFromThread(self._interrupt))
         link.start()
+
+    def _interrupt(self) -> None:
+        if self._ending:
+            self.hurry()
+        self._stop()
 
     def _stop(self) -> None:
         with suppress(ReactorNotRunning):  # it is stopping already
@@ -93,5 +102,6 @@ class SiteRunner:
     @inlineCallbacks
     def _end(self, agent: Any, link: RouterLink) -> "Generator[Deferred[Any], Any, None]":
         self._ending = True
+        yield self.before_end()
         yield agent.shut_down()
         yield link.stop()

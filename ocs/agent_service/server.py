@@ -1,0 +1,227 @@
+"""Running the agent service: one process that is an agent of OCS towards the router, and a web server to all others."""
+
+import asyncio
+import errno
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import uvicorn
+from twisted.internet import asyncioreactor
+from twisted.internet.defer import Deferred
+
+from ocs.agent_service.app import make_app
+from ocs.agent_service.audit import AuditLog, NoAuditLog
+from ocs.agent_service.location import RouterLocation
+from ocs.agent_service.security import Guard
+from ocs.agent_service.service import AgentService
+from ocs.agent_service.settings import Settings
+from ocs.components.component import Component
+from ocs.components.locator import Locator
+from ocs.components.names import ComponentId, Prefix
+from ocs.errors import AgentServiceError, OCSError
+
+__all__ = ["COMPONENT", "serve"]
+
+COMPONENT: Final = ComponentId(Prefix("ESW", "agent_service"), "Service")
+
+GRACE: Final = 25.0
+"""How long requests that are under way may take when the service is to end, in seconds: as long as any takes."""
+_MOST_CONNECTIONS: Final = 500
+_IDLE: Final = 30
+"""How long a connection may stay open without a request, in seconds."""
+_BACKLOG: Final = 256
+
+_log = logging.getLogger(__name__)
+
+
+def serve(settings: Settings) -> int:
+    """Run the agent service until SIGTERM or SIGINT.
+
+    Args:
+        settings: where it listens, which site it serves, whom it lets in.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        OCSError: it cannot begin; the port is taken, for example.
+        SystemExit: with code 1, when it has given up.
+    """
+    with _listening(settings) as listener:
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        # Before anything else gets hold of a reactor: this one lives on the same loop as the web server.
+        asyncioreactor.install(loop)
+        from ocs.ocs_agent import init_site_agent  # noqa: PLC0415 - its reactor has to be ours
+
+        agent, runner = init_site_agent(settings.site_args)
+        _log_by(agent)
+        program = _Program(settings, agent, listener, loop)
+        agent.reactor.callWhenRunning(program.begin)
+        runner.before_end = lambda: Deferred.fromFuture(asyncio.ensure_future(program.end()))
+        runner.hurry = program.hurry
+        runner.run(agent)
+    return 0
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to the agent's runner."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Do nothing."""
+        yield
+
+
+class _Program:
+    """The service while it runs.
+
+    Args:
+        settings: what it is told.
+        agent: what it is towards the router.
+        listener: the socket that callers connect to.
+        loop: the loop that drives all.
+    """
+
+    def __init__(
+        self, settings: Settings, agent: Any, listener: socket.socket, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._agent = agent
+        self._listener = listener
+        self._url = url_of(settings, listener)
+        self._guard = Guard(settings.security)
+        self._audit = AuditLog(settings.audit_log) if settings.audit_log else NoAuditLog()
+        locator = Locator(agent)
+        locator.start()
+        Component(agent, COMPONENT, {"url": self._url}, on_taken=self._is_second)
+        self._service = AgentService(RouterLocation(agent, locator, loop), self._guard, self._audit)
+        self._server = _Server(_config(settings, self._service))
+        self._serving: asyncio.Task[None] | None = None
+        self._hurried = asyncio.Event()
+
+    def begin(self) -> None:
+        """Take requests."""
+        self._serving = asyncio.ensure_future(self._serve())
+        self._serving.add_done_callback(self._ended)
+
+    async def end(self) -> None:
+        """Take no more requests, answer those that are under way, and see that the audit log is written."""
+        if self._serving is not None:
+            self._server.should_exit = True
+            hurried = asyncio.ensure_future(self._hurried.wait())
+            await asyncio.wait({self._serving, hurried}, timeout=GRACE, return_when=asyncio.FIRST_COMPLETED)
+            hurried.cancel()
+            self._server.force_exit = True
+            self._serving.cancel()
+            await asyncio.wait({self._serving}, timeout=1.0)
+        await asyncio.to_thread(self._audit.close)
+
+    def hurry(self) -> None:
+        """End at once."""
+        self._hurried.set()
+
+    async def _serve(self) -> None:
+        async with self._guard:
+            _log.info("listening on %s", self._url)
+            await self._server.serve(sockets=[self._listener])
+            await self._service.drain()
+
+    def _ended(self, serving: "asyncio.Task[None]") -> None:
+        error = None if serving.cancelled() else serving.exception()
+        if isinstance(error, OCSError | ValueError):
+            self._agent.give_up(str(error))
+        elif error is not None:
+            _log.error("the web server has ended", exc_info=error)
+            self._agent.give_up(f"the web server has ended: {error!r}")
+
+    def _is_second(self, line: str) -> None:
+        _log.info("%s; this service works beside it", line)
+
+
+def _config(settings: Settings, service: AgentService) -> uvicorn.Config:
+    config = uvicorn.Config(
+        make_app(service, allow_origins=settings.allow_origins),
+        loop="none",
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=_MOST_CONNECTIONS,
+        timeout_keep_alive=_IDLE,
+        timeout_graceful_shutdown=int(GRACE),
+        backlog=_BACKLOG,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
+    )
+    try:
+        config.load()
+    except OSError as error:  # also ssl.SSLError
+        raise AgentServiceError(f"the certificate {settings.tls_cert} and its key cannot be used: {error}") from None
+    return config
+
+
+@contextmanager
+def _listening(settings: Settings) -> Iterator[socket.socket]:
+    """Provide the socket that callers connect to.
+
+    Raises:
+        AgentServiceError: it cannot be had.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+    except OSError as error:
+        hint = ": another agent service? --port takes another" if error.errno == errno.EADDRINUSE else ""
+        raise AgentServiceError(
+            f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error}{hint}"
+        ) from None
+    with listener:
+        yield listener
+
+
+def url_of(settings: Settings, listener: socket.socket) -> str:
+    """Return the service's address, as others reach it.
+
+    Args:
+        settings: of the service.
+        listener: knows the port.
+    """
+    host = socket.gethostname() if settings.host in ("0.0.0.0", "::", "") else settings.host.strip("[]")  # noqa: S104 - compared
+    port = listener.getsockname()[1]
+    return f"{'https' if settings.tls_cert else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _log_by(agent: Any) -> None:
+    """Have all that is logged go where the agent's log goes."""
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.basicConfig(level=logging.INFO, handlers=[_ToAgentsLog(agent)], force=True)
+
+
+class _ToAgentsLog(logging.Handler):
+    """Passes on what libraries log.
+
+    Args:
+        agent: whose log it goes to.
+    """
+
+    def __init__(self, agent: Any) -> None:
+        super().__init__()
+        self._agent = agent
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line."""
+        self._level(record.levelno)("{text}", text=self.format(record))
+
+    def _level(self, number: int) -> Callable[..., None]:
+        name = "error" if number >= logging.ERROR else "warn" if number >= logging.WARNING else "info"
+        method: Callable[..., None] = getattr(self._agent.log, name)
+        return method
