@@ -27,4 +27,4 @@ async def be(session, machines, each):
 
 
 if __name__ == "__main__":
-    connect(sys.argv[1], lambda session: be(session, int(sys.argv[2]), int(sys.argv[3]))
+    connect(sys.argv[1], lambda session: be(session, int(sys.argv[2]), int(sys.argv[3])))
