@@ -24,9 +24,9 @@ def agent_status(
     """
     agents: dict[Prefix, list[dict[str, Any]]] = {each.prefix: [] for each in sorted(_ids(machines))}
     alone: list[dict[str, Any]] = []
-    loaded = {_said(each, "sequenceComponent"): each for each in sequencers}
+    loaded = {each.metadata_prefix("sequenceComponent"): each for each in sequencers}
     for each in sorted(components, key=lambda description: description.component):
-        agent = _said(each, "agentPrefix")
+        agent = each.metadata_prefix("agentPrefix")
         place = alone if agent is None else agents.get(agent, alone)
         place.append(_component_status(each.component, loaded.get(each.component.prefix)))
     return {
@@ -47,11 +47,3 @@ def _component_status(component: ComponentId, sequencer: Description | None) -> 
         "seqCompId": component.to_json(),
         "sequencerLocation": [] if sequencer is None else [sequencer.location()],
     }
-
-
-def _said(description: Description, key: str) -> Prefix | None:
-    """Return a prefix that a component gives in its metadata; None where it gives none that is one."""
-    try:
-        return Prefix.parse(description.metadata[key])
-    except (KeyError, ValueError, TypeError, AttributeError):  # metadata are a stranger's words
-        return None

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ocs.components.names import ComponentId
+from ocs.components.names import ComponentId, Prefix
 
 __all__ = ["Description"]
 
@@ -33,6 +33,17 @@ class Description:
             "uri": self.uri,
             "metadata": dict(self.metadata),
         }
+
+    def metadata_prefix(self, key: str) -> Prefix | None:
+        """Return a prefix that it gives in its metadata; None where it gives none that is one.
+
+        Args:
+            key: of the metadata: ``agentPrefix``, or ``sequenceComponent``.
+        """
+        try:
+            return Prefix.parse(self.metadata[key])
+        except (KeyError, ValueError):  # metadata are a stranger's words
+            return None
 
     def where(self) -> str:
         """Return in words where it is."""

@@ -114,6 +114,31 @@ def test_a_script_that_is_no_plugin_is_started_without_a_look_at_plugins(told):
     assert (args["instance_id"], args["heavy"]) == ("tell", [])
 
 
+def test_an_agent_that_the_site_file_does_not_list_has_the_hub_of_it(told, folder):
+    args = told("--agent-class", "TellAgent", "--instance-id", "another", "--mode", "acq", "--site-hub", "ws://given")
+    assert (args["instance_id"], args["mode"]) == ("another", "acq")
+    assert (args["site_hub"], args["site_http"], args["site_realm"]) == ("ws://given", "http://h/call", "r")
+    assert (args["address_root"], args["site_file"], args["title"]) == ("o", None, "ocs-agent:another")
+
+
+def test_an_agent_without_any_site_file_has_what_it_is_told(told):
+    site = ["--site", "none", "--site-hub", "ws://x/ws", "--site-realm", "r2", "--address-root", "o2"]
+    args = told("--agent-class", "TellAgent", "--instance-id", "another", *site)
+    assert (args["site_hub"], args["site_realm"], args["address_root"]) == ("ws://x/ws", "r2", "o2")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--agent-class", "TellAgent"], "give --instance-id too"),
+        (["--agent-class", "TellAgent", "--instance-id", "tell"], "start it without --agent-class"),
+        (["--agent-class", "Nonsense", "--instance-id", "x"], "no installed plugin has the agent class"),
+    ],
+)
+def test_an_agent_of_a_class_is_refused_in_one_line(run, words, message):
+    assert message in one_line(run(*words))
+
+
 def test_an_agents_options_are_shown_by_its_class_or_its_instance(run):
     for words in (["--agent-help", "TellAgent"], ["--instance-id", "tell", "--agent-help"]):
         done = run(*words)

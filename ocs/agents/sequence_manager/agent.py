@@ -12,6 +12,7 @@ from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThread
 
 from ocs import ocs_agent, site_config
+from ocs.agent_service.status import agent_status
 from ocs.agents.sequence_manager.choosing import (
     Situation,
     Unassigned,
@@ -25,7 +26,7 @@ from ocs.agents.sequence_manager.modes_file import ModesFile
 from ocs.agents.sequence_manager.obs_modes import ObsMode
 from ocs.agents.sequence_manager.provisioning import Service, carry_out, checked_counts, summary
 from ocs.agents.sequence_manager.sequencers import Sequencers
-from ocs.agents.sequence_manager.situation import agent_status, situation_of
+from ocs.agents.sequence_manager.situation import situation_of
 from ocs.components.component import Component
 from ocs.components.locator import Locator
 from ocs.components.names import ComponentId, Prefix

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ocs.agents.sequence_manager.situation import agent_status, situation_of
+from ocs.agents.sequence_manager.situation import situation_of
 from ocs.components.description import Description
 from ocs.components.names import ComponentId, Prefix
 
@@ -35,22 +35,3 @@ def test_the_situation_has_who_started_what_and_what_is_where():
 def test_a_component_that_talks_nonsense_is_nobodys(word):
     found = situation_of([], [described("SequenceComponent", "ESW.a", agentPrefix=word)], [])
     assert found.components == {Prefix("ESW", "a"): None}
-
-
-def test_the_status_is_in_the_form_of_the_agent_service():
-    status = agent_status(MACHINES, COMPONENTS, SEQUENCERS)
-    assert status["agentStatus"] == [
-        {"agentId": {"prefix": "ESW.backup", "componentType": "Machine"}, "seqCompsStatus": []},
-        {
-            "agentId": {"prefix": "ESW.primary", "componentType": "Machine"},
-            "seqCompsStatus": [
-                {
-                    "seqCompId": {"prefix": "ESW.primary_1", "componentType": "SequenceComponent"},
-                    "sequencerLocation": [SEQUENCERS[0].location()],
-                }
-            ],
-        },
-    ]
-    without = status["seqCompsWithoutAgent"]
-    assert [each["seqCompId"]["prefix"] for each in without] == ["ESW.by_hand", "ESW.orphan"]
-    assert without[0]["sequencerLocation"] == []
