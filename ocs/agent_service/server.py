@@ -203,7 +203,7 @@ def _log_by(agent: Any) -> None:
     """Have all that is logged go where the agent's log goes."""
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    logging.basicConfig(level=logging.INFO, handlers=[_ToAgentsLog(agent)], force=True)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[_ToAgentsLog(agent)], force=True)
 
 
 class _ToAgentsLog(logging.Handler):

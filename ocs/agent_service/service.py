@@ -203,7 +203,7 @@ class AgentService:
     async def _change(self, request: Request, identity: Identity, caller: Caller) -> Reply:
         number, begun = next(self._numbers), time.monotonic()
         who = {"number": number, "user": identity.name, "subject": identity.subject, **caller.noted()}
-        self._audit.note("request", **who, request=request.model_dump(mode="json", by_alias=True))
+        self._audit.note("request", **who, request=request.model_dump(mode="json", by_alias=True, exclude_none=True))
         reply = await self._carry_out(request)
         self._audit.note(
             "result", **who, status=reply.status, answer=reply.content, seconds=round(time.monotonic() - begun, 3)

@@ -18,7 +18,7 @@ MOST = 100
 
 
 class Service(Protocol):
-    """What is asked of the agent service; each call blocks, and raises an `OCSError` where it fails."""
+    """What is asked of the agent service; each call blocks, answers ``Failed``, or raises an `OCSError`."""
 
     def spawn_sequence_component(self, agent_prefix: str, name: str) -> Any:
         """Spawn a sequence component."""
@@ -98,9 +98,11 @@ def _spawns(plan: ProvisionPlan, service: Service) -> Iterator[Callable[[], dict
 
 def _try(prefix: Prefix, action: str, work: Callable[[], Any], **more: Any) -> dict[str, Any]:
     try:
-        work()
+        answer = work()
     except OCSError as error:
         return _entry(prefix, action, ok=False, message=str(error), **more)
+    if isinstance(answer, Mapping) and answer.get("_type") == "Failed":
+        return _entry(prefix, action, ok=False, message=str(answer.get("msg")), **more)
     return _entry(prefix, action, **more)
 
 
