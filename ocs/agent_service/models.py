@@ -249,6 +249,7 @@ _WANTED: Final = {
     "string_too_short": "must not be empty",
     "string_too_long": "must have {max_length} characters at most",
     "model_type": "must be an object",
+    "dict_type": "must be an object",
     "model_attributes_type": "must be a JSON object",
     "list_type": "must be a list",
 }

@@ -56,6 +56,11 @@ class FakeLocation:
         for callback in self._callbacks:
             callback()
 
+    async def called(self, times: int = 1) -> None:
+        """Wait until so many calls have been made."""
+        while len(self.calls) < times:  # noqa: ASYNC110 - what it waits for takes a few turns of the loop
+            await asyncio.sleep(0)
+
     # What the service asks for
 
     def find(self, component: ComponentId) -> Description | None:
