@@ -9,7 +9,7 @@ from ocs.errors import SiteConfigError
 from ocs.scf.bounds import MAX_BYTES, each_node, refuse_deep, refuse_unbounded
 from ocs.scf.checks import printable
 
-__all__ = ["Document", "parse", "read_text"]
+__all__ = ["Document", "as_yaml", "parse", "read_text"]
 
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one, where libyaml was there, is ten times faster
 
@@ -67,6 +67,29 @@ def _decode(content: bytes, path: str) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise SiteConfigError(f"{path}:{line}: is not UTF-8 text (byte {error.start})") from None
+
+
+def as_yaml(text: str, path: str) -> str:
+    """Return a text as YAML: that of a file of JSON, once it is known to be JSON, in a form that is YAML too.
+
+    Args:
+        text: YAML or JSON.
+        path: where it came from; ``.json`` at its end says which of the two.
+
+    Raises:
+        SiteConfigError: it is no JSON.
+    """
+    if not path.endswith(".json"):
+        return text
+    import json  # noqa: PLC0415 - site files are YAML: not every client is to pay for it
+
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError) as error:
+        line = f":{error.lineno}:{error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+        message = error.msg if isinstance(error, json.JSONDecodeError) else error
+        raise SiteConfigError(f"{path}{line}: is no JSON: {message}") from None
+    return text.replace("\t", " ")  # JSON has no tabs but between its parts
 
 
 class Document:

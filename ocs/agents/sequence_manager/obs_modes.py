@@ -1,6 +1,5 @@
 """The file of observing modes: which resources each needs and which sequencers; every mistake has a file and a line."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from ocs.components.names import Prefix
 from ocs.errors import ObsModeError, SiteConfigError
-from ocs.scf.reading import Document, read_text
+from ocs.scf.reading import Document, as_yaml, read_text
 
 __all__ = ["ObsMode", "ObsModes", "SequencerWanted", "parse", "read"]
 
@@ -76,7 +75,7 @@ def parse(text: str, path: str) -> ObsModes:
         ObsModeError: it has a mistake; one line with file and line.
     """
     try:
-        document = Document(_as_yaml(text, path), path)
+        document = Document(as_yaml(text, path), path)
         found = document.value()
     except SiteConfigError as error:
         raise ObsModeError(str(error)) from None
@@ -86,19 +85,6 @@ def parse(text: str, path: str) -> ObsModes:
         place = ".".join(map(str, mistake.keys))
         where = f"{path}:{document.line_of(mistake.keys)}"
         raise ObsModeError(f"{where}: {place}: {mistake}" if place else f"{where}: {mistake}") from None
-
-
-def _as_yaml(text: str, path: str) -> str:
-    """Return JSON in a form that is YAML too, once it is known to be JSON."""
-    if not path.endswith(".json"):
-        return text
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError) as error:
-        line = f":{error.lineno}:{error.colno}" if isinstance(error, json.JSONDecodeError) else ""
-        message = error.msg if isinstance(error, json.JSONDecodeError) else error
-        raise ObsModeError(f"{path}{line}: is no JSON: {message}") from None
-    return text.replace("\t", " ")  # JSON has no tabs but between its parts
 
 
 def _modes(found: Any) -> ObsModes:

@@ -3,7 +3,6 @@
 import argparse
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
@@ -11,20 +10,29 @@ from twisted.internet.task import deferLater
 
 from ocs import ocs_agent, site_config
 from ocs.agents.spawn_agent.answers import Answer, failed
+from ocs.agents.spawn_agent.arguments import make_commands, prefix_of
 from ocs.agents.spawn_agent.bell import Bell
 from ocs.agents.spawn_agent.children import Children, child_name
-from ocs.agents.spawn_agent.commands import Commands
+from ocs.agents.spawn_agent.containers import read, spawn_all
 from ocs.agents.spawn_agent.ending import Ender
 from ocs.agents.spawn_agent.place import Place
 from ocs.agents.spawn_agent.report import report
-from ocs.agents.spawn_agent.requests import killed_component, requested_component, spawn_request
+from ocs.agents.spawn_agent.requests import (
+    ConfigFile,
+    Wanted,
+    containers_request,
+    killed_component,
+    requested_component,
+    spawn_request,
+)
+from ocs.agents.spawn_agent.reunion import Reunion
 from ocs.agents.spawn_agent.spawning import Spawner
+from ocs.agents.spawn_agent.threads import in_thread
 from ocs.components.component import Component
 from ocs.components.locator import Locator
-from ocs.components.names import ComponentId, Prefix
+from ocs.components.names import ComponentId
 from ocs.core.keeping import state_folder
-from ocs.errors import InvalidRequestError, OCSError
-from ocs.scf.arguments import site_words
+from ocs.errors import OCSError
 
 __all__ = ["SpawnAgent", "main", "make_parser"]
 
@@ -60,9 +68,12 @@ class SpawnAgent:
         self._bell = bell
         self._is_over = False
         agent.stop_grace = STOP_GRACE
-        agent.procedures.update({"spawn": self.serve_spawn, "kill": self.serve_kill})
+        agent.procedures.update(
+            {"spawn": self.serve_spawn, "kill": self.serve_kill, "containers": self.serve_containers}
+        )
         agent.register_process("main", self.main, self._stop_main, blocking=False, startup=True)
         agent.register_task("spawn", self.spawn, blocking=False)
+        agent.register_task("spawn_containers", self.spawn_containers, blocking=False)
         agent.register_task("kill", self.kill, blocking=False)
         agent.register_task("logs", self.logs, blocking=False, quiet=True)
 
@@ -76,11 +87,25 @@ class SpawnAgent:
         """Kill a component; see `killed_component`."""
         return self._serve(lambda: self._kill(component))
 
+    def serve_containers(self, request: Any = None, *_args: Any, **_kwargs: Any) -> "Deferred[Answer]":
+        """Spawn all that a file lists; see `containers_request`."""
+        return self._serve(lambda: self._spawn_containers(request))
+
     async def _spawn(self, request: Any) -> Answer:
         return await self._spawner.spawn(spawn_request(request, self._place.prefix.subsystem))
 
     async def _kill(self, component: Any) -> Answer:
         return await self._spawner.kill(killed_component(component))
+
+    async def _spawn_containers(self, request: Any) -> Answer:
+        reactor = self.agent.reactor
+        wanted = await in_thread(reactor, self._read_containers, containers_request(request))
+        return {"_type": "Completed", "res": await spawn_all(reactor, wanted, self._spawner.spawn)}
+
+    def _read_containers(self, file: ConfigFile) -> list[Wanted]:
+        commands = self._children.commands
+        check = lambda wanted: commands.make(child_name(wanted.component), wanted)  # noqa: E731 - given on at once
+        return read(commands.config_file(file), self._place.prefix.subsystem, check)
 
     def _serve(self, work: Callable[[], Awaitable[Answer]]) -> "Deferred[Answer]":
         """Answer a call; a caller that hangs up does not break off what it has asked for."""
@@ -88,7 +113,7 @@ class SpawnAgent:
         async def answer() -> Answer:
             try:
                 return await work()
-            except InvalidRequestError as error:
+            except (OCSError, OSError) as error:
                 return failed(str(error))
 
         def broken(failure: Any) -> Answer:
@@ -161,6 +186,36 @@ class SpawnAgent:
         """
         return ensureDeferred(self._task(lambda: self._spawn((params or {})["request"]), "Spawned."))
 
+    @ocs_agent.param("request", type=dict)
+    def spawn_containers(self, session: ocs_agent.OpSession, params: Params) -> "Deferred[Result]":
+        """spawn_containers(request)
+
+        **Task** - Bring all components to life that a file lists.
+
+        Parameters:
+            request (dict): The file, a path on this machine or, if it is not local, below ``--config-dir``::
+
+                {"hostConfigPath": "machine1.yaml", "isConfigLocal": False}
+
+        Notes:
+            Succeeds when all of them have been spawned. If the file has a mistake, none is. What has become of each
+            is in the data of the session::
+
+                >>> response.session["data"]
+                {"ESW.primary": {"_type": "Spawned"},
+                 "OCS.fake-1": {"_type": "Failed", "msg": "Agent OCS.fake-1 is registered already: on machine2"}}
+        """
+        return ensureDeferred(self._containers_task(session, (params or {})["request"]))
+
+    async def _containers_task(self, session: Any, request: Any) -> Result:
+        try:
+            session.data = (await self._spawn_containers(request))["res"]
+        except (OCSError, OSError) as error:
+            return False, str(error)
+        trouble = [answer["msg"] for answer in session.data.values() if answer["_type"] == "Failed"]
+        spawned = f"{len(session.data) - len(trouble)} of {len(session.data)} spawned"
+        return not trouble, "; ".join([spawned, *(text.partition("\n")[0] for text in trouble)])
+
     @ocs_agent.param("component", cast=requested_component)
     @ocs_agent.param("unregistered", default=False, type=bool, help="also if only its process is there")
     def kill(self, session: ocs_agent.OpSession, params: Params) -> "Deferred[Result]":
@@ -181,7 +236,7 @@ class SpawnAgent:
     async def _task(self, work: Callable[[], Awaitable[Answer]], done: str) -> Result:
         try:
             answer = await work()
-        except InvalidRequestError as error:
+        except (OCSError, OSError) as error:
             return False, str(error)
         return answer["_type"] != "Failed", answer.get("msg", done)
 
@@ -224,7 +279,7 @@ class SpawnAgent:
         """Take over what an earlier spawn agent has left."""
         for name in self._children.take_over():
             self.agent.log.info("{name}: taken over from an earlier spawn agent", name=name)
-            if not self._children.records[name].is_confirmed:
+            if not self._children.is_confirmed(name):
                 settling = ensureDeferred(self._spawner.settle(name))
                 settling.addErrback(lambda failure: self.agent.log.failure("a component is unsettled", failure))
 
@@ -266,60 +321,6 @@ def make_parser(parser: argparse.ArgumentParser | None = None) -> argparse.Argum
     return parser
 
 
-def make_commands(args: argparse.Namespace, prefix: Prefix, state: Path | None) -> Commands:
-    """Return what makes the commands of components, as the arguments say.
-
-    Args:
-        args: the parsed arguments.
-        prefix: the spawn agent's.
-        state: its state folder.
-    """
-    working_dir = Path(args.working_dir or ".").absolute()
-    site_file = str(Path(args.site_file).absolute()) if args.site_file else None
-    return Commands(
-        spawned_by=str(prefix),
-        working_dir=working_dir,
-        site_words=site_words(args),
-        site_file=site_file,
-        site_host=args.site_host,
-        config_dir=_config_dir(args.config_dir, site_file, working_dir),
-        agent_service_url=args.agent_service_url,
-        sequence_component=args.sequence_component,
-        output_dir=_output_dir(args, working_dir, state),
-        mark=str(state.absolute()) if state else f"{prefix}:{os.getpid()}",
-    )
-
-
-def _config_dir(given: str | None, site_file: str | None, working_dir: Path) -> Path | None:
-    if given:
-        return working_dir / given
-    return Path(site_file).parent if site_file else None
-
-
-def _output_dir(args: argparse.Namespace, working_dir: Path, state: Path | None) -> Path | None:
-    if args.output_dir:
-        return working_dir / str(args.output_dir)
-    if args.log_dir:
-        return working_dir / str(args.log_dir) / "output"
-    return state / "output" if state else None
-
-
-def prefix_of(given: str | None, host: str) -> Prefix:
-    """Return the prefix of a spawn agent.
-
-    Args:
-        given: as on the command line; None: it is made of the host's name.
-        host: the machine.
-
-    Raises:
-        OCSError: what is given cannot be one.
-    """
-    try:
-        return Prefix.parse(given) if given else Prefix("ESW", host.replace(".", "_").strip())
-    except ValueError as error:
-        raise OCSError(f"--prefix: {error}") from None
-
-
 def main(args: Sequence[str] | None = None) -> None:
     """Run the agent.
 
@@ -333,7 +334,9 @@ def main(args: Sequence[str] | None = None) -> None:
     state = state_folder(parsed, parsed.site_realm, agent.agent_address)
     bell, locator = Bell(agent.reactor), Locator(agent)
     children = Children(agent.reactor, make_commands(parsed, prefix, state), state, bell.ring)
-    place = Place(prefix, host, locator, lambda: agent.realm_joined and locator.complete)
+    reunion = Reunion(agent.reactor, bell.ring)
+    agent.on("join", reunion.joined)
+    place = Place(prefix, host, locator, lambda: locator.complete, agent.call, reunion.is_over)
     spawner = Spawner(agent.reactor, place, children, bell, Ender(agent.reactor))
     ours = SpawnAgent(agent, spawner, place, children, bell)
     locator.on_change(bell.ring)

@@ -67,7 +67,7 @@ class Children:
         left = self._supervisor.leftovers()
         for name in left:
             # Where the disk has not taken the records, the name still tells.
-            self.records.setdefault(name, Record(_component_of(name), "", is_confirmed=True))
+            self.records.setdefault(name, Record(_component_of(name), ""))
         for name in self.records:
             self._supervisor.add(self.commands.command(name))
             self._note_exits(name)
@@ -111,15 +111,21 @@ class Children:
         else:
             self._supervisor.add(command)
         record = self.records.setdefault(command.name, Record(wanted.component, wanted.instance_id))
-        record.instance_id, record.is_confirmed = wanted.instance_id, False
+        record.instance_id = wanted.instance_id
         self._forget_old()
         self._save()
         self._supervisor.tell(command.name, Event.WISH_UP)
 
     def confirm(self, name: str) -> None:
-        """Remember that a component has registered."""
-        self.records[name].is_confirmed = True
-        self._save()
+        """Remember that a component's process has registered it."""
+        if process := self.process(name):
+            self.records[name].confirmed = process.stamp
+            self._save()
+
+    def is_confirmed(self, name: str) -> bool:
+        """Tell whether it is remembered that the process of a child has registered its component."""
+        process = self.process(name)
+        return process is not None and self.records[name].confirmed == process.stamp
 
     def last_lines(self, name: str, lines: int) -> list[str]:
         """Return the last of what a child has printed in its last run."""

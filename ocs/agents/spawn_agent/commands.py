@@ -10,7 +10,7 @@ from pathlib import Path
 import ocs
 from ocs import site_config, systemd
 from ocs.agents.spawn_agent.family import MARK
-from ocs.agents.spawn_agent.requests import Wanted
+from ocs.agents.spawn_agent.requests import ConfigFile, Wanted
 from ocs.components.component import SPAWNED_BY
 from ocs.errors import SpawnError
 from ocs.supervisor import Command
@@ -90,11 +90,10 @@ class Commands:
         words: tuple[str, ...] = (f"--agent-class={agent_class}", f"--instance-id={wanted.instance_id}")
         # It never gives up a router that is away: nobody would start it again.
         words += (f"--prefix={wanted.component.prefix}", "--crossbar-timeout=0", *self.site_words)
-        return words + self._words_of_manager(wanted) if wanted.obs_mode_file else words
+        return words + self._words_of_manager(wanted.obs_mode_file) if wanted.obs_mode_file else words
 
-    def _words_of_manager(self, wanted: Wanted) -> tuple[str, ...]:
-        path = self._config_file("obsModeConfigPath", wanted.obs_mode_file, is_local=wanted.is_config_local)
-        url = self.agent_service_url
+    def _words_of_manager(self, obs_mode_file: ConfigFile) -> tuple[str, ...]:
+        path, url = self.config_file(obs_mode_file), self.agent_service_url
         return (f"--obs-mode-file={path}", *((f"--agent-service-url={url}",) if url else ()))
 
     def _words_of_instance(self, wanted: Wanted) -> tuple[str, ...]:
@@ -106,10 +105,18 @@ class Commands:
         words = (f"--instance-id={wanted.instance_id}", f"--site-file={self.site_file}")
         return words + ((f"--site-host={self.site_host}",) if self.site_host else ())
 
-    def _config_file(self, field: str, given: str, *, is_local: bool) -> Path:
-        path = self.working_dir / given if is_local else self._shared_file(field, given)
+    def config_file(self, file: ConfigFile) -> Path:
+        """Return the path of a file that a request names. It asks the disk: not in the reactor's thread.
+
+        Args:
+            file: the file.
+
+        Raises:
+            SpawnError: there is no such file, or it is not in the folder where it is to be.
+        """
+        path = self.working_dir / file.path if file.is_local else self._shared_file(file.field, file.path)
         if not path.is_file():
-            raise SpawnError(f"{field}: {path}: there is no such file on this machine")
+            raise SpawnError(f"{file.field}: {path}: there is no such file on this machine")
         return path
 
     def _shared_file(self, field: str, given: str) -> Path:

@@ -3,7 +3,6 @@
 import time
 
 from ocs.agents.spawn_agent.family import Member
-from ocs.agents.spawn_agent.place import named
 from ocs.components.description import Description
 from ocs.errors import SpawnError
 from ocs.supervisor.proc import age, stamp
@@ -26,10 +25,8 @@ def process_of(found: Description, pid: int) -> Member:
     """
     created = stamp(pid)
     if created is None:
-        raise SpawnError(f"{named(found.component)} says that it is process {pid}, but there is none on this machine")
+        raise SpawnError(f"{found.component} says that it is process {pid}, but there is none on this machine")
     started = found.metadata.get("started")
     if isinstance(started, int | float) and time.time() - age(pid) > started + _TOLERANCE:
-        raise SpawnError(
-            f"{named(found.component)} says that it is process {pid}, which is another by now: it is younger"
-        )
+        raise SpawnError(f"{found.component} says that it is process {pid}, which is another by now: it is younger")
     return Member(pid, created)

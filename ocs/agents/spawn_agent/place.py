@@ -2,13 +2,22 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
 
 from ocs.components.description import Description
 from ocs.components.names import ComponentId, Prefix
 from ocs.errors import SpawnError
+from ocs.wamp.lean_autobahn import ApplicationError, TransportLost
 
-__all__ = ["Directory", "Place", "named", "where"]
+__all__ = ["ANSWERS_WITHIN", "Directory", "Place"]
+
+ANSWERS_WITHIN: Final = 2.0
+"""How long a component may take to answer, in seconds, before it is said that it does not."""
+
+_NOBODY_THERE: Final = "wamp.error.no_such_procedure"
 
 
 class Directory(Protocol):
@@ -19,22 +28,6 @@ class Directory(Protocol):
 
     def of_type(self, component_type: str) -> list[Description]:
         """Return all components of a type."""
-
-
-def named(component: ComponentId) -> str:
-    """Return a component as operators call it."""
-    return f"{component.component_type} {component.prefix}"
-
-
-def where(found: Description) -> str:
-    """Return in words where a component is."""
-    known = found.metadata
-    words = [
-        f"on {known['host']}" if known.get("host") else "",
-        f"process {known['pid']}" if known.get("pid") else "",
-        f"started by {known['agentPrefix']}" if known.get("agentPrefix") else "",
-    ]
-    return ", ".join(word for word in words if word) or found.uri
 
 
 @dataclass(frozen=True)
@@ -48,6 +41,31 @@ class Place:
     directory: Directory
     is_complete: Callable[[], bool]
     """Whether all that is registered is known."""
+    call: Callable[[str], "Deferred[Any]"]
+    """Calls a procedure over WAMP."""
+    others_are_back: Callable[[], bool] = lambda: True
+    """Whether the others have had the time to register again, after the router was away."""
+
+    async def answers(self, reactor: Any, found: Description) -> bool:
+        """Tell whether a component answers: its registration alone does not say that its machine is still there.
+
+        Args:
+            reactor: keeps the time.
+            found: the component.
+        """
+        asking: Deferred[Any] = self.call(found.uri)
+        try:
+            await asking.addTimeout(ANSWERS_WITHIN, reactor)
+        except ApplicationError as error:
+            # A refusal is an answer too: an agent's procedure, for one, wants arguments.
+            return bool(error.error != _NOBODY_THERE)
+        except (TransportLost, DeferredTimeout, CancelledError):
+            return False
+        return True
+
+    def says_it_is(self, found: Description | None, pid: int) -> bool:
+        """Tell whether a component says that it is this very process."""
+        return found is not None and "pid" in found.metadata and self.is_process(found, pid)
 
     def is_process(self, found: Description | None, pid: int | None) -> bool:
         """Tell whether a component is this very process; one that does not say which it is counts as any."""
@@ -61,7 +79,7 @@ class Place:
         Raises:
             SpawnError: it is another machine's, another spawn agent's, or nobody knows.
         """
-        name, known = named(found.component), found.metadata
+        name, known = str(found.component), found.metadata
         host, pid = known.get("host"), known.get("pid")
         if host and host != self.host:
             raise SpawnError(f"{name} is on another machine: on {host}, and this is {self.host}")
@@ -79,9 +97,9 @@ class Place:
     def also_as(self, pid: int, component: ComponentId) -> str:
         """Return in words what else a process has registered as; empty if as nothing."""
         found = [
-            named(other.component)
+            str(other.component)
             for component_type in ("SequenceComponent", "Sequencer", "Service", "Machine")
             for other in self.directory.of_type(component_type)
-            if other.component != component and other.metadata.get("pid") == pid and self.is_process(other, pid)
+            if other.component != component and self.says_it_is(other, pid)
         ]
         return ", ".join(found)

@@ -4,7 +4,6 @@ import json
 import os
 from collections import deque
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,10 @@ from twisted.logger import Logger
 from ocs.components.names import ComponentId
 
 __all__ = ["ExitNote", "Record", "RecordsFile", "read_records", "surplus"]
+
+_log = Logger()
+
+_DAMAGE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
 _EXITS = 10
 """How many exits of a component are remembered."""
@@ -47,8 +50,8 @@ class Record:
 
     component: ComponentId
     instance_id: str
-    is_confirmed: bool = False
-    """Whether its process has registered it: one that never has is not left behind."""
+    confirmed: str = ""
+    """The stamp of the process that has registered it: one that never has is not left behind."""
     exits: deque[ExitNote] = field(default_factory=lambda: deque(maxlen=_EXITS))
     """The last ones, the newest last."""
 
@@ -57,7 +60,7 @@ class Record:
         return {
             "component": self.component.to_json(),
             "instance_id": self.instance_id,
-            "is_confirmed": self.is_confirmed,
+            "confirmed": self.confirmed,
             "exits": [note.to_json() for note in self.exits],
         }
 
@@ -69,7 +72,7 @@ class Record:
             ValueError, LookupError, TypeError: it has not.
         """
         exits = [ExitNote(**{name: note[name] for name in ExitNote.__slots__}) for note in value["exits"]]
-        record = cls(ComponentId.from_json(value["component"]), str(value["instance_id"]), bool(value["is_confirmed"]))
+        record = cls(ComponentId.from_json(value["component"]), str(value["instance_id"]), str(value["confirmed"]))
         record.exits.extend(exits)
         return record
 
@@ -86,11 +89,30 @@ def _ended(record: Record) -> float:
 
 
 def read_records(path: Path | None) -> dict[str, Record]:
-    """Return what a file of records says, by name; nothing, if there is none that can be read."""
-    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
-        if path:
-            return {str(name): Record.from_json(value) for name, value in json.loads(path.read_text()).items()}
-    return {}
+    """Return what a file of records says, by name; without those that cannot be read.
+
+    Args:
+        path: the file; None: there is none.
+    """
+    records: dict[str, Record] = {}
+    for name, value in _values(path) if path else ():
+        try:
+            records[name] = Record.from_json(value)
+        except _DAMAGE as error:
+            _log.error(
+                "{path}: the record of {name} is damaged, and forgotten: {why!r}", path=path, name=name, why=error
+            )
+    return records
+
+
+def _values(path: Path) -> list[tuple[str, Any]]:
+    try:
+        return list(json.loads(path.read_text()).items())
+    except FileNotFoundError:
+        return []
+    except (OSError, *_DAMAGE) as error:
+        _log.error("{path} cannot be read; what had ended is forgotten: {why!r}", path=path, why=error)
+        return []
 
 
 class RecordsFile:

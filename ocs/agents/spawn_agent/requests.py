@@ -10,13 +10,40 @@ from ocs.errors import InvalidRequestError
 
 T = TypeVar("T")
 
-__all__ = ["SEQUENCE_MANAGER", "Wanted", "killed_component", "requested_component", "spawn_request"]
+__all__ = [
+    "FIELDS",
+    "SEQUENCE_MANAGER",
+    "ConfigFile",
+    "Wanted",
+    "containers_request",
+    "killed_component",
+    "requested_component",
+    "spawn_request",
+]
 
 SEQUENCE_MANAGER = ComponentId(Prefix("ESW", "sequence_manager"), "Service")
+
+FIELDS: Mapping[str, tuple[str, ...]] = {
+    "SequenceComponent": ("componentName", "version"),
+    "SequenceManager": ("obsModeConfigPath", "isConfigLocal", "version"),
+    "Agent": ("instanceId", "version"),
+}
+"""What a request of each kind may have beside its ``kind``."""
 
 _LONGEST_NAME = 150
 """Of a component's name as it stands in file names, in bytes: systems take 255, and something is put around it."""
 _LONGEST_PATH = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """A file of configuration that a request names."""
+
+    field: str
+    """What the request calls it."""
+    path: str
+    is_local: bool
+    """Whether the path is one of this machine, and not one below the site's folder of configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +55,8 @@ class Wanted:
     """The last part of the address that the agent will have."""
     agent_class: str = ""
     """The class to start without a site config file; empty: the file describes the instance."""
-    obs_mode_file: str = ""
-    """The path of the file of observing modes, of a sequence manager."""
-    is_config_local: bool = True
-    """Whether that path is one of this machine, and not one below the site's folder of configuration."""
+    obs_mode_file: ConfigFile | None = None
+    """The file of observing modes, of a sequence manager."""
     version: str = ""
     """The version that it is to be; empty: whichever is installed."""
 
@@ -52,6 +77,20 @@ def spawn_request(value: Any, subsystem: str) -> Wanted:
     if kind not in _KINDS:
         raise InvalidRequestError(f"kind: must be one of {', '.join(_KINDS)}, not {_shown(kind)}")
     return _KINDS[kind](value, subsystem)
+
+
+def containers_request(value: Any) -> ConfigFile:
+    """Return the file that lists what is to be spawned.
+
+    Args:
+        value: ``{"hostConfigPath", "isConfigLocal"}``, as it has come.
+
+    Raises:
+        InvalidRequestError: it is malformed; the line names the field.
+    """
+    if not isinstance(value, Mapping):
+        raise InvalidRequestError(f"request: must be an object, not {_shown(value)}")
+    return _config_file(value, "hostConfigPath")
 
 
 def killed_component(value: Any) -> ComponentId:
@@ -92,20 +131,18 @@ def _sequence_component(value: Mapping[str, Any], subsystem: str) -> Wanted:
 
 
 def _sequence_manager(value: Mapping[str, Any], _subsystem: str) -> Wanted:
-    path = _text(value, "obsModeConfigPath")
-    if len(path.encode(errors="replace")) > _LONGEST_PATH:
-        raise InvalidRequestError(f"obsModeConfigPath: must have {_LONGEST_PATH} bytes at most, not {len(path)}")
+    file = _config_file(value, "obsModeConfigPath")
+    return Wanted(SEQUENCE_MANAGER, "sequence-manager", "SequenceManager", obs_mode_file=file, version=_version(value))
+
+
+def _config_file(value: Mapping[str, Any], field: str) -> ConfigFile:
+    path = _text(value, field)
+    if (length := len(path.encode(errors="replace"))) > _LONGEST_PATH:
+        raise InvalidRequestError(f"{field}: must have {_LONGEST_PATH} bytes at most, not {length}")
     is_local = value.get("isConfigLocal")
     if not isinstance(is_local, bool):
         raise InvalidRequestError(f"isConfigLocal: must be true or false, not {_shown(is_local)}")
-    return Wanted(
-        SEQUENCE_MANAGER,
-        "sequence-manager",
-        "SequenceManager",
-        obs_mode_file=path,
-        is_config_local=is_local,
-        version=_version(value),
-    )
+    return ConfigFile(field, path, is_local)
 
 
 def _agent(value: Mapping[str, Any], _subsystem: str) -> Wanted:

@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from ocs.agents.spawn_agent.answers import KILLED, SPAWNED, Answer, failed
@@ -12,8 +11,10 @@ from ocs.agents.spawn_agent.children import Children, child_name
 from ocs.agents.spawn_agent.ending import Ender
 from ocs.agents.spawn_agent.family import Member
 from ocs.agents.spawn_agent.identity import process_of
-from ocs.agents.spawn_agent.place import Place, named, where
+from ocs.agents.spawn_agent.place import Place
 from ocs.agents.spawn_agent.requests import Wanted
+from ocs.agents.spawn_agent.reunion import COMES_BACK_WITHIN
+from ocs.agents.spawn_agent.threads import in_thread
 from ocs.components.names import ComponentId
 from ocs.errors import OCSError, SpawnError
 from ocs.supervisor import Command
@@ -21,19 +22,17 @@ from ocs.supervisor import Command
 __all__ = ["Spawner"]
 
 REGISTERS_WITHIN = 18.0
-"""How long a component may take to register, from the request on, in seconds."""
+"""How long a component may take to register, from the request on, in seconds. What goes before its start is never
+longer: 7 s until all is known, 3 s for files, twice 2 s for an answer, and 1.2 s for what is in the way."""
 
-CLEARED_WITHIN = 1.5
+CLEARED_WITHIN = 1.2
 """How long what has failed may take to be gone, in seconds, so that the whole call ends within 20 s."""
 
 KILLED_WITHIN = 5.0
 """How long what has been killed may take to be gone, from the machine and from the router, in seconds."""
 
-KNOWN_WITHIN = 5.0
+KNOWN_WITHIN = 7.0
 """How long it may take until it is known what is registered, after the router was away, in seconds."""
-
-COMES_BACK_WITHIN = 6.0
-"""How long a component that is here, but not registered, is given to come back, in seconds: agents try every 5 s."""
 
 MOST_AT_ONCE = 50
 """How many components are spawned and killed at the same time."""
@@ -106,10 +105,10 @@ class Spawner:
     async def _alone(self, component: ComponentId, what: str, work: Callable[[], Awaitable[Answer]]) -> Answer:
         """Do something about a component, if nothing else is being done about it."""
         if doing := self.busy.get(component):
-            return failed(f"{named(component)} is being {doing} here at this moment")
+            return failed(f"{component} is being {doing} here at this moment")
         if self._is_ending or len(self.busy) >= MOST_AT_ONCE:
             why = "it is about to end" if self._is_ending else f"{MOST_AT_ONCE} requests are under way here"
-            return failed(f"{named(component)} cannot be {what} by {self._place.prefix} now: {why}")
+            return failed(f"{component} cannot be {what} by {self._place.prefix} now: {why}")
         self.busy[component] = what
         try:
             return await work()
@@ -123,41 +122,51 @@ class Spawner:
 
     async def _spawn(self, wanted: Wanted) -> Answer:
         component, name, deadline = wanted.component, child_name(wanted.component), self._deadline()
-        await self._know()
-        self._refuse_if_registered(component)
+        comes_back_until = self._reactor.seconds() + COMES_BACK_WITHIN
+        await self._know(self._place.others_are_back)
+        await self._refuse_if_registered(component)
         command = await self._prepare(name, wanted)
-        await self._clear(component, name)
-        self._refuse_if_registered(component)
+        await self._clear(component, name, comes_back_until)
+        await self._refuse_if_registered(component)
+        self._refuse_if_ending(component)
         self._children.start(wanted, command)
         return await self._see_registered(component, name, deadline)
 
     def _deadline(self) -> float:
         return float(self._reactor.seconds()) + REGISTERS_WITHIN
 
-    async def _know(self) -> None:
+    async def _know(self, also: Callable[[], bool] = lambda: True) -> None:
         """Wait until it is known what is registered."""
-        if not await self._bell.until(self._place.is_complete, self._reactor.seconds() + KNOWN_WITHIN):
+        until = self._reactor.seconds() + KNOWN_WITHIN
+        if not await self._bell.until(lambda: self._place.is_complete() and also(), until):
             raise SpawnError(f"{self._place.prefix} does not know what is registered: the router does not tell")
 
-    def _refuse_if_registered(self, component: ComponentId) -> None:
-        if found := self._place.directory.find(component):
-            raise SpawnError(f"{named(component)} is registered already: {where(found)}")
+    async def _refuse_if_registered(self, component: ComponentId) -> None:
+        found = self._place.directory.find(component)
+        if found is None:
+            return
+        silent = "" if await self._place.answers(self._reactor, found) else _NO_ANSWER
+        # One that has gone while it was asked is in nobody's way.
+        if self._place.directory.find(component):
+            raise SpawnError(f"{component} is registered already: {found.where()}{silent}")
+
+    def _refuse_if_ending(self, component: ComponentId) -> None:
+        if self._is_ending:
+            raise SpawnError(f"{component} has not been spawned: the spawn agent {self._place.prefix} ends")
 
     async def _prepare(self, name: str, wanted: Wanted) -> Command:
-        pool, make = self._reactor.getThreadPool(), self._children.commands.make
-        command: Command = await deferToThreadPool(self._reactor, pool, make, name, wanted)
-        return command
+        return await in_thread(self._reactor, self._children.commands.make, name, wanted)
 
-    async def _clear(self, component: ComponentId, name: str) -> None:
+    async def _clear(self, component: ComponentId, name: str, comes_back_until: float) -> None:
         """End what is left of an earlier run, if that does not come back by itself."""
         if not self._children.is_alive(name):
             return
-        find, until = self._place.directory.find, self._reactor.seconds() + COMES_BACK_WITHIN
-        await self._bell.until(lambda: find(component) or not self._children.is_alive(name), until)
-        self._refuse_if_registered(component)
-        if self._children.is_alive(name):
+        find = self._place.directory.find
+        await self._bell.until(lambda: find(component) or not self._children.is_alive(name), comes_back_until)
+        if self._children.is_alive(name) and find(component) is None:
             self.log.warn("{name} runs, but has not come back to the router: it is replaced", name=name)
-            await self._end_child(name, KILLED_WITHIN)
+            if left := await self._clear_away(name):
+                raise SpawnError(f"{component} has not come back to the router{left}")
 
     async def _see_registered(self, component: ComponentId, name: str, deadline: float) -> Answer:
         """Wait until a child has registered its component; end it if it does not."""
@@ -171,25 +180,27 @@ class Spawner:
         return failed("".join([reason, left, f"; its last lines:\n{lines}" if lines else ""]))
 
     def _is_decided(self, component: ComponentId, name: str) -> bool:
-        is_known = self._place.is_complete() and self._place.directory.find(component) is not None
+        # An agent is known by its own address before it has said which process it is.
+        found = self._place.directory.find(component) if self._place.is_complete() else None
+        is_known = found is not None and "pid" in found.metadata
         return is_known or self._is_ending or not self._children.is_alive(name)
 
     def _is_there(self, component: ComponentId, name: str) -> bool:
         process = self._children.process(name)
-        return process is not None and self._place.is_process(self._place.directory.find(component), process.pid)
+        return process is not None and self._place.says_it_is(self._place.directory.find(component), process.pid)
 
     def _why_not(self, component: ComponentId, name: str) -> str:
         """Return why a child has not become what it should have."""
         child, process, found = self._children.child(name), self._children.process(name), None
         if process and (found := self._place.directory.find(component)):
-            return f"{named(component)} has been registered by another at the same time: {where(found)}"
+            return f"{component} has been registered by another at the same time: {found.where()}"
         if self._is_ending:
-            return f"{named(component)} has not been spawned: the spawn agent {self._place.prefix} ends"
+            return f"{component} has not been spawned: the spawn agent {self._place.prefix} ends"
         if process is None:
-            return f"{named(component)} has ended before it registered: {child and child.state.last_exit}"
+            return f"{component} has ended before it registered: {child and child.state.last_exit}"
         other = self._place.also_as(process.pid, component)
         instead = f", but as {other}" if other else ""
-        return f"{named(component)} has not registered within {REGISTERS_WITHIN:g} s{instead}"
+        return f"{component} has not registered within {REGISTERS_WITHIN:g} s{instead}"
 
     async def _clear_away(self, name: str) -> str:
         """Leave nothing of a failed child; return in words what is left nevertheless."""
@@ -207,26 +218,27 @@ class Spawner:
 
     async def _kill(self, component: ComponentId, *, unregistered: bool) -> Answer:
         await self._know()
-        name, found = child_name(component), self._place.directory.find(component)
-        own = self._children.process(name)
-        if found is None and not (own and unregistered):
-            hint = f"; a process of it, {own.pid}, is here: the task kill(unregistered=True) ends it" if own else ""
-            raise SpawnError(f"{named(component)} is not registered{hint}")
-        if found is None or (own and "pid" not in found.metadata):
-            process = own or _NOBODY
-        else:
-            process = process_of(found, self._place.pid_here(found))
-        await self._end(component, process)
+        await self._end(component, self._process_to_kill(component, unregistered=unregistered))
         return KILLED
+
+    def _process_to_kill(self, component: ComponentId, *, unregistered: bool) -> Member:
+        found, own = self._place.directory.find(component), self._children.process(child_name(component))
+        # What has been started here is known without its own words.
+        if own and (self._place.is_process(found, own.pid) or (found is None and unregistered)):
+            return own
+        if found is None:
+            hint = f"; a process of it, {own.pid}, is here: the task kill(unregistered=True) ends it" if own else ""
+            raise SpawnError(f"{component} is not registered{hint}")
+        return process_of(found, self._place.pid_here(found))
 
     async def _end(self, component: ComponentId, process: Member) -> None:
         name = self._children.by_pid(process.pid) or ""
         mark = self._children.commands.mark_of(name) if name else ""
         if left := await self._ender.end(process, mark, KILLED_WITHIN):
-            raise SpawnError(f"{named(component)} cannot be killed: still here are {_pids(left)}")
+            raise SpawnError(f"{component} cannot be killed: still here are {_pids(left)}")
         until = self._reactor.seconds() + KILLED_WITHIN
         if not await self._bell.until(lambda: self._is_gone(component, name, process), until):
-            raise SpawnError(f"{named(component)} has ended, but the router does not say so: it may be cut off from it")
+            raise SpawnError(f"{component} has ended, but the router does not say so: it may be cut off from it")
 
     def _is_gone(self, component: ComponentId, name: str, process: Member) -> bool:
         found = self._place.directory.find(component)
@@ -235,6 +247,8 @@ class Spawner:
 
 
 _NOBODY = Member(-1, "")
+
+_NO_ANSWER = "; it does not answer: its machine may be cut off, which the router takes up to 70 s to notice"
 
 
 def _pids(members: list[Member]) -> str:
