@@ -1,7 +1,7 @@
 """A component for tests of the spawn agent: as naughty as its name says, in words separated by hyphens.
 
 ``good`` registers; ``silent`` never does; ``exits`` ends at once with code 3; ``crashes`` ends soon after it has
-registered; ``misnamed`` registers under another name; ``slow`` registers after 3 s; ``stubborn`` ignores signals;
+registered; ``misnamed`` registers under another name; ``slow`` joins and registers after 3 s; ``stubborn`` ignores signals;
 ``forks`` starts a child, and a daemon that leads a session of its own; both ignore SIGTERM. Each notes its process ids
 in the folder in which it runs.
 """
@@ -62,8 +62,10 @@ def main(args: Sequence[str] | None = None) -> None:
     if "exits" in traits:
         print("there is no filter wheel", file=sys.stderr, flush=True)
         sys.exit(3)
+    if "slow" in traits:
+        time.sleep(3)
     agent, runner = ocs_agent.init_site_agent(parsed)
-    agent.reactor.callLater(3 if "slow" in traits else 0, _register, agent, prefix, traits)
+    _register(agent, prefix, traits)
     if "stubborn" in traits:
         # Later than the runner, which sets its own handlers when it begins.
         agent.reactor.callWhenRunning(agent.reactor.callLater, 0, _be_deaf)
