@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 codes: dict[int, int] = {}
@@ -47,13 +48,9 @@ def processes():
     found = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit() and folder.name != "1":
-            try:
-                words = (folder / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if words:  # a zombie has none
-                found[folder.name] = words.replace(b"\0", b" ").decode(errors="replace").strip()
-    return found
+            with suppress(OSError):
+                found[folder.name] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    return {pid: line.strip() for pid, line in found.items() if line}  # a zombie has no words
 
 
 def main():

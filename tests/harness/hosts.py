@@ -132,15 +132,16 @@ class Host:
         output = self.folder / f"{name}.out"
         return Program(self, self.ask("start", list(argv), dict(env), str(self.folder), str(output)), output)
 
-    def running(self, word: str = "") -> dict[str, str]:
-        """Return the command lines of what runs there, by process id; only of those with `word` somewhere in them."""
-        return {pid: line for pid, line in self.ask("processes").items() if word in line}
+    def running(self) -> dict[str, str]:
+        """Return the command lines of all that runs there, by process id."""
+        return self.ask("processes")
 
     def power_off(self) -> None:
         """End all that runs there at once; harmless if it is off."""
         with suppress(OSError, IndexError):
             os.kill(self.first_pid, signal.SIGKILL)
-        self._holder.stdin.close()
+        with suppress(BrokenPipeError):
+            self._holder.stdin.close()
         self._holder.wait(10)
         self._holder.stdout.close()
 
@@ -199,6 +200,15 @@ class Network:
         """Carry a host's packets again."""
         self._run(HUB, "link", "set", "dev", name, "up")
 
+    @contextmanager
+    def cut_off(self, name: str) -> Iterator[None]:
+        """Have a host cut off for the time of the context."""
+        self.cut(name)
+        try:
+            yield
+        finally:
+            self.mend(name)
+
     def power_off(self, name: str) -> None:
         """End all that runs on a host at once, without a word to the others."""
         self.cut(name)
@@ -232,7 +242,7 @@ class Network:
 
     def _run(self, where: str, *words: str) -> None:
         with self.hosts[where].inside():
-            done = subprocess.run([self._ip, *words], capture_output=True, text=True, timeout=10)
+            done = subprocess.run([self._ip, *words], check=False, capture_output=True, text=True, timeout=10)
         if done.returncode:
             raise NoHostsError(f"ip {' '.join(words)}: {done.stderr.strip()}")
 

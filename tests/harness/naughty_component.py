@@ -1,9 +1,9 @@
 """A component for tests of the spawn agent: as naughty as its name says, in words separated by hyphens.
 
 ``good`` registers; ``silent`` never does; ``exits`` ends at once with code 3; ``crashes`` ends soon after it has
-registered; ``misnamed`` registers under another name; ``slow`` joins and registers after 3 s; ``stubborn`` ignores signals;
-``forks`` starts a child, and a daemon that leads a session of its own; both ignore SIGTERM. Each notes its process ids
-in the folder in which it runs.
+registered; ``misnamed`` registers under another name; ``slow`` joins and registers after 3 s; ``stubborn`` ignores
+signals; ``forks`` starts a child, and a daemon that leads a session of its own; both ignore SIGTERM; ``floods`` prints
+100 MB before it registers. Each notes its process ids in the folder in which it runs.
 """
 
 import argparse
@@ -64,6 +64,9 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.exit(3)
     if "slow" in traits:
         time.sleep(3)
+    if "floods" in traits:
+        for number in range(100_000):
+            print(f"{number:06} " + "x" * 993)
     agent, runner = ocs_agent.init_site_agent(parsed)
     _register(agent, prefix, traits)
     if "stubborn" in traits:
