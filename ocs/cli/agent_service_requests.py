@@ -2,7 +2,9 @@
 
 import argparse
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +13,8 @@ from ocs.cli.agent_service_keys import TOKEN_VARIABLE, add_key_folder, own_token
 from ocs.cli.output import fail, say, say_json, table
 from ocs.cli.parsing import Parser
 from ocs.cli.readable import printable
-from ocs.errors import OCSError
+from ocs.errors import AgentServiceError, OCSError
+from ocs.scf.checks import seconds
 
 if TYPE_CHECKING:
     from ocs.agent_service.client import AgentServiceClient
@@ -20,6 +23,9 @@ __all__ = ["add_kill", "add_spawn", "add_status", "rows_of"]
 
 URL_VARIABLE: Final = "OCS_AGENT_SERVICE_URL"
 _TYPES: Final = ("SequenceComponent", "Sequencer", "Service", "Agent")
+
+_LOOK_AGAIN: Final = 0.2
+"""How long to wait before the service is asked again, in seconds."""
 
 _Answer = Mapping[str, Any]
 
@@ -69,16 +75,34 @@ def _token_in(path: Path) -> str:
 def add_status(parser: Parser) -> None:
     """Add what `status` takes; it needs no token."""
     _add_service(parser, with_token=False)
+    parser.add_argument(
+        "--wait",
+        type=seconds,
+        default=0.0,
+        metavar="S",
+        help="wait for the service and a first SpawnAgent, S s at most",
+    )
     parser.set_defaults(run=_status)
 
 
 def _status(args: argparse.Namespace) -> int:
-    answer = _client(args).agent_status()
+    answer = _awaited_status(_client(args), time.monotonic() + args.wait)
     if args.json:
         say_json(answer)
     elif answer.get("_type") == "Success":
         _show(list(rows_of(answer)))
     return _outcome(answer, "Success")
+
+
+def _awaited_status(client: "AgentServiceClient", until: float) -> _Answer:
+    """Return the first status with a SpawnAgent in it; when the time is up, whatever there is."""
+    while time.monotonic() < until:
+        with suppress(AgentServiceError):
+            answer = client.agent_status()
+            if answer.get("agentStatus"):
+                return answer
+        time.sleep(_LOOK_AGAIN)
+    return client.agent_status()
 
 
 def _show(rows: list[tuple[str, str, str]]) -> None:

@@ -1,9 +1,12 @@
 """The agent service as operators have it: real router, real SpawnAgents, real components."""
 
 import json
+import os
+import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -14,7 +17,9 @@ import pytest
 
 from ocs.agent_service.client import AgentServiceClient
 from ocs.errors import AgentServiceError
+from ocs.router.server import free_port, stop_tree
 from tests.harness import naughty_component
+from tests.harness.examples import DOCS
 from tests.harness.serving import run_program, start_service
 from tests.harness.spawning import runs, spawning_machine
 from tests.harness.waiting import wait_for
@@ -233,3 +238,64 @@ class TestTheProgram:
             assert service.agent.stop(signal.SIGINT, timeout=8) == 0
             with pytest.raises(AgentServiceError):
                 asking.result(20)
+
+
+PROGRAMS = {
+    "ocs": "ocs.cli.main",
+    "ocs-agent-cli": "ocs.agent_cli",
+    "ocs-agent-service": "ocs.cli.agent_service",
+}
+"""What the page calls by name; the tests' interpreter may not have its scripts on the path."""
+
+
+@pytest.mark.slow
+def test_the_story_of_the_page_happens_as_it_says(tmp_path):
+    page = (DOCS / "user" / "agent-service.md").read_text()
+    story = page[page.index("## A machine fails") : page.index("## Requests")]
+    for used, free in (("8001", free_port()), ("8300", free_port())):
+        story = story.replace(used, str(free))
+    url = re.search(r"http://127\.0\.0\.1:\d+(?=/post-endpoint)", story)[0]
+    bin_ = tmp_path / "bin"
+    bin_.mkdir()
+    for name, module in PROGRAMS.items():
+        port = f' "$@" --port {url.rpartition(":")[2]}' if name == "ocs-agent-service" else ""
+        start = f'[ "$1" = start ] && exec {sys.executable} -m {module}{port}\n' if port else ""
+        (bin_ / name).write_text(f'#!/bin/sh\n{start}exec {sys.executable} -m {module} "$@"\n')
+        (bin_ / name).chmod(0o755)
+    (bin_ / "python").symlink_to(sys.executable)
+    lines = ["set -e", "trap 'kill $(jobs -p); wait' EXIT"]
+    for language, code in re.findall(r"^```(bash|python)\n(.*?)^```$", story, re.MULTILINE | re.DOTALL):
+        lines.append(code if language == "bash" else f"{sys.executable} - <<'PYTHON'\n{code}PYTHON")
+    env = {**agent_environment_without_site(), "OCS_AGENT_SERVICE_URL": url}
+    env["PATH"] = f"{bin_}:{env['PATH']}"
+    with (tmp_path / "output").open("w") as output:
+        script = subprocess.Popen(
+            ["bash", "-c", "\n".join(lines)], cwd=tmp_path, env=env, stdout=output, stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            code = script.wait(100)
+        finally:
+            stop_tree(script.pid, how=signal.SIGKILL)
+    told = (tmp_path / "output").read_text()
+    print(told)
+    assert code == 0
+    tables = re.findall(r"^(ESW\.machine\d) +(\S+) +(\S+)$", told, re.MULTILINE)
+    assert (
+        tables[-5:]
+        == [
+            ("ESW.machine1", "ESW.primary", "ESW.dark"),
+            ("ESW.machine2", "-", "-"),
+            ("ESW.machine2", "-", "-"),
+            ("ESW.machine2", "-", "-"),
+        ][-5:]
+        or tables
+    )
+    assert '{"_type":"Spawned"}' in told
+    assert told.count("succeeded") == 2
+    assert "killed ESW.primary" in told
+
+
+def agent_environment_without_site():
+    keep = {key: value for key, value in os.environ.items() if not key.startswith("OCS_")}
+    return {**keep, "PYTHONUNBUFFERED": "1"}
