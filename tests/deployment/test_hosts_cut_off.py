@@ -11,8 +11,8 @@ from tests.harness.waiting import wait_for
 pytestmark = [pytest.mark.alone, pytest.mark.slow]
 
 HOSTS = ["north", "south", "east"]
-MISSED_WITHIN = 6.0
-"""The router's pings take 3 s; all else is quick."""
+WELL_WITHIN = 10.0
+"""Half of what the contract allows for a spawn, in seconds: the router's pings take 3 s, all else is quick."""
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_a_machine_cut_off_in_mid_spawn_is_told_and_what_it_spawned_is_there_onc
     with site.network.cut_off("north"):
         told = asked.result()
         assert told.kind == "Failed"
-        assert 1 < told.took < MISSED_WITHIN  # by the router's pings: the cut itself tells nobody
+        assert 1 < told.took < WELL_WITHIN  # by the router's pings: the cut itself tells nobody
         assert told.text.startswith("SpawnAgent ESW.north on north: ")
         assert "whether SequenceComponent ESW.good-slow-cut has been spawned is not known" in told.text
         assert "north" not in site.status()
@@ -66,7 +66,7 @@ def test_a_spawn_agent_killed_in_mid_spawn_is_told_and_what_it_spawned_is_there_
     site.spawn_agents["south"].kill()
     told = asked.result()
     assert told.kind == "Failed"
-    assert told.took < 4
+    assert told.took < WELL_WITHIN
     assert told.text.startswith("SpawnAgent ESW.south on south: ")
     assert "whether SequenceComponent ESW.good-slow-kill has been spawned is not known" in told.text
     assert "south" not in site.status()
@@ -84,7 +84,7 @@ def test_what_is_on_a_machine_that_is_cut_off_is_not_killed_and_told_to_be_not(s
     with site.network.cut_off("north"):
         told = site.begin_to(site.kill, "good-far").result()
         assert told.kind == "Failed"
-        assert told.took < MISSED_WITHIN
+        assert told.took < WELL_WITHIN
         assert "whether SequenceComponent ESW.good-far has been killed is not known" in told.text
         wait_for(lambda: site.where("good-far") == [])
         again = {"_type": "Failed", "msg": "SequenceComponent ESW.good-far is not registered"}
@@ -99,7 +99,7 @@ def test_what_is_on_a_machine_that_is_cut_off_is_not_killed_and_told_to_be_not(s
 def test_what_comes_back_and_finds_its_name_with_another_ends_itself(site):
     site.spawn("north", "good-twin")
     with site.network.cut_off("north"):
-        wait_for(lambda: site.where("good-twin") == [], MISSED_WITHIN)
+        wait_for(lambda: site.where("good-twin") == [], WELL_WITHIN)
         assert site.spawn("south", "good-twin") == {"_type": "Spawned"}
         assert sorted(site.living("good-twin")) == ["north", "south"]
     wait_for(lambda: site.living("good-twin") == ["south"])
@@ -107,14 +107,16 @@ def test_what_comes_back_and_finds_its_name_with_another_ends_itself(site):
     site.wait_for_machines("north")
     exits = wait_for(lambda: site.spawn_agent_says("north", "good-twin").get("exits"))
     assert [each["code"] for each in exits] == [1]
-    assert "ESW.good-twin is registered already: on south, process " in site.output_of("north", "good-twin")
+    said = [line for line in site.output_of("north", "good-twin").splitlines() if line.startswith("seqcomp-esw-")]
+    assert len(said) == 1
+    assert " is registered already: on south, process " in said[0]
 
 
 def test_what_a_machine_without_power_had_is_spawned_on_another(tmp_path):
     with several_machines(tmp_path, ["north", "south"]) as site:
         assert site.spawn("north", "good") == {"_type": "Spawned"}
         site.network.power_off("north")
-        wait_for(lambda: site.where("good") == [], MISSED_WITHIN)
+        wait_for(lambda: site.where("good") == [], WELL_WITHIN)
         assert site.spawn("south", "good") == {"_type": "Spawned"}
         assert site.status() == {"south": ["good"], "": []}
         site.network.power_on("north")
@@ -132,7 +134,7 @@ def test_what_never_registers_is_left_neither_where_a_machine_is_cut_off_nor_whe
             site.spawn_agents["south"].kill()
             site.start_spawn_agent("south")
             assert killed.result().kind == "Failed"
-            assert killed.result().took < 4
+            assert killed.result().took < WELL_WITHIN
             assert cut.result().kind == "Failed"
             assert cut.result().took < 20
             assert "SpawnAgent ESW.north on north has not answered within 19.5 s" in cut.result().text
