@@ -37,6 +37,8 @@ class Handling:
     def __init__(self, location: Location) -> None:
         self._location = location
         self._machines = Machines(location)
+        self._told: Answer | None = None
+        location.on_change(self._forget)
         self._handlers: Mapping[type, Callable[[Any], Awaitable[Answer]]] = {
             SpawnSequenceManager: self._spawn_sequence_manager,
             SpawnSequenceComponent: self._spawn_sequence_component,
@@ -69,8 +71,14 @@ class Handling:
             raise LocationError(f"what is registered is not known: {why}")
 
     def _status(self) -> Answer:
-        kinds = ("Machine", "SequenceComponent", "Sequencer")
-        return {"_type": "Success", **agent_status(*(self._location.of_type(kind) for kind in kinds))}
+        """Return the status; it is made again only when a component has come or gone."""
+        if self._told is None:
+            kinds = ("Machine", "SequenceComponent", "Sequencer")
+            self._told = {"_type": "Success", **agent_status(*(self._location.of_type(kind) for kind in kinds))}
+        return self._told
+
+    def _forget(self) -> None:
+        self._told = None
 
     # Spawning
 

@@ -184,6 +184,8 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
             f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error}{hint}"
         ) from None
     with listener:
+        # Else an answer's body waits until its head has been confirmed, which takes 40 ms. Connections inherit it.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         yield listener
 
 

@@ -28,7 +28,8 @@ def location():
 def answer(location):
     import json
 
-    return lambda request: asyncio.run(Handling(location).answer(request_of(json.dumps(request).encode())))
+    handling = Handling(location)
+    return lambda request: asyncio.run(handling.answer(request_of(json.dumps(request).encode())))
 
 
 def kill(prefix, kind="SequenceComponent"):
@@ -182,3 +183,15 @@ class TestStatus:
             [description("ESW.dark", "Sequencer", sequenceComponent=said)],
         )
         assert told["seqCompsWithoutAgent"] == [{"seqCompId": self.seq_comp("ESW.a"), "sequencerLocation": []}]
+
+    def test_it_follows_what_comes_and_goes(self, location, answer):
+        location.add("ESW.a")
+        assert _names(answer({"_type": "GetAgentStatus"})) == ["ESW.a"]
+        location.add("ESW.b")
+        assert _names(answer({"_type": "GetAgentStatus"})) == ["ESW.a", "ESW.b"]
+        location.drop("ESW.a")
+        assert _names(answer({"_type": "GetAgentStatus"})) == ["ESW.b"]
+
+
+def _names(status):
+    return [each["seqCompId"]["prefix"] for each in status["seqCompsWithoutAgent"]]
