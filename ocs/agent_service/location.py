@@ -90,8 +90,8 @@ class RouterLocation:
         return self._locator.trouble
 
     async def ready(self, timeout: float) -> bool:  # noqa: ASYNC109 - as the locator has it
-        """Wait until all is known, so many seconds at most; return whether it is."""
-        return self.complete or await self._locator.ready(timeout).asFuture(self._loop)
+        """Wait until all is known that the router has told of, so many seconds at most; return whether it is."""
+        return self._locator.is_settled or await self._locator.ready(timeout).asFuture(self._loop)
 
     async def call(self, procedure: str, *args: Any) -> Any:
         """Call a procedure, and return its answer.

@@ -56,7 +56,7 @@ class Directory:
             Those whose procedures are to be asked for.
         """
         unknown = [number for number in registrations if not self.has(number) and number not in self._gone]
-        self._initial = {*unknown, *(self._asked.keys() - self._known.keys())}
+        self._initial = {*unknown, *self.undescribed}
         self.revision += 1
         return unknown
 
@@ -97,9 +97,10 @@ class Directory:
     def drop(self, registration: int) -> None:
         """Take that a registration is gone."""
         self._gone.append(registration)
-        self._asked.pop(registration, None)
+        asked = self._asked.pop(registration, None)
         self._settle(registration)
         found = self._known.pop(registration, None)
+        self.revision += bool(asked and not found)
         for table in (self._components, self._agents):
             if found and table.get(found.component) is found:
                 del table[found.component]
@@ -111,6 +112,11 @@ class Directory:
     def is_complete(self) -> bool:
         """Whether all that was registered when the list was taken is known and described."""
         return self._initial is not None and not self._initial
+
+    @property
+    def undescribed(self) -> set[int]:
+        """Registrations of components that have been asked, and have not answered yet."""
+        return self._asked.keys() - self._known.keys()
 
     def find(self, component: ComponentId) -> Description | None:
         """Return a component that is registered and described; None if there is none."""

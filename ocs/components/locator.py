@@ -87,16 +87,23 @@ class Locator:
         """
         return self._until(lambda: self.find(component), timeout)
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether all is known that the router has told of up to now."""
+        return self.complete and not self._directory.undescribed
+
     def ready(self, timeout: float) -> "Deferred[bool]":
-        """Wait until all is known.
+        """Wait until all is known that the router has told of before: who has been spawned is then found at once.
 
         Args:
             timeout: how long, in seconds.
 
         Returns:
-            A Deferred of whether it is.
+            A Deferred of whether it is complete; one that does not describe itself is waited for, but in vain.
         """
-        return self._until(lambda: self.complete, timeout)
+        told = self._directory.undescribed
+        known = self._until(lambda: self.complete and not told & self._directory.undescribed, timeout)
+        return known.addCallback(lambda _: self.complete)
 
     def _until(self, look: Callable[[], Any], timeout: float) -> "Deferred[Any]":
         there: Deferred[None] = Deferred()

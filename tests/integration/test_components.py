@@ -202,6 +202,19 @@ async def test_one_that_does_not_describe_itself_is_known_without_metadata(route
             assert locator.find(named("broken")).metadata == {}
 
 
+@ensure
+async def test_what_is_registered_before_one_asks_is_known_when_the_locator_is_ready(router):
+    one, other = agent_of(router, "one"), agent_of(router, "other")
+    component, locator = Component(one, named("first"), {}), locator_of(other)
+    async with joined(router, one, other):
+        await locator.resolve(named("first"), 10)
+        for number in range(20):
+            await component.add(named(f"later-{number}"), {})
+            await other.call("wamp.session.count")  # behind the news of it
+            assert await locator.ready(10)
+            assert locator.find(named(f"later-{number}"))
+
+
 def never():
     from twisted.internet.defer import Deferred
 

@@ -135,6 +135,18 @@ def test_an_empty_list_is_complete_at_once(directory):
     assert directory.is_complete
 
 
+def test_what_has_not_described_itself_yet_is_told_apart(directory):
+    directory.expect([])
+    directory.add(1, uri_of(ROOT, NAMES[0]))
+    directory.add(2, uri_of(ROOT, NAMES[1]))
+    assert directory.undescribed == {1, 2}
+    directory.describe(1, {})
+    before = directory.revision
+    directory.drop(2)
+    assert directory.undescribed == set()
+    assert directory.revision != before
+
+
 def test_what_comes_later_does_not_make_it_incomplete(directory):
     directory.expect([])
     assert directory.add(5, URIS[0])
