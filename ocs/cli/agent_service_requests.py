@@ -13,8 +13,8 @@ from ocs.cli.agent_service_keys import TOKEN_VARIABLE, add_key_folder, own_token
 from ocs.cli.output import fail, say, say_json, table
 from ocs.cli.parsing import Parser
 from ocs.cli.readable import printable
+from ocs.components.names import Prefix
 from ocs.errors import AgentServiceError, OCSError
-from ocs.scf.checks import seconds
 
 if TYPE_CHECKING:
     from ocs.agent_service.client import AgentServiceClient
@@ -24,6 +24,8 @@ __all__ = ["add_kill", "add_spawn", "add_status", "rows_of"]
 URL_VARIABLE: Final = "OCS_AGENT_SERVICE_URL"
 _TYPES: Final = ("SequenceComponent", "Sequencer", "Service", "Agent")
 
+_WAIT: Final = 30.0
+"""How long SpawnAgents are waited for, in seconds."""
 _LOOK_AGAIN: Final = 0.2
 """How long to wait before the service is asked again, in seconds."""
 
@@ -76,17 +78,13 @@ def add_status(parser: Parser) -> None:
     """Add what `status` takes; it needs no token."""
     _add_service(parser, with_token=False)
     parser.add_argument(
-        "--wait",
-        type=seconds,
-        default=0.0,
-        metavar="S",
-        help="wait for the service and a first SpawnAgent, S s at most",
+        "--wait", nargs="+", default=[], metavar="AGENT", help="wait until these SpawnAgents are there, 30 s at most"
     )
     parser.set_defaults(run=_status)
 
 
 def _status(args: argparse.Namespace) -> int:
-    answer = _awaited_status(_client(args), time.monotonic() + args.wait)
+    answer = _awaited_status(_client(args), {_known_as(name) for name in args.wait})
     if args.json:
         say_json(answer)
     elif answer.get("_type") == "Success":
@@ -94,15 +92,23 @@ def _status(args: argparse.Namespace) -> int:
     return _outcome(answer, "Success")
 
 
-def _awaited_status(client: "AgentServiceClient", until: float) -> _Answer:
-    """Return the first status with a SpawnAgent in it; when the time is up, whatever there is."""
-    while time.monotonic() < until:
+def _awaited_status(client: "AgentServiceClient", wanted: set[str]) -> _Answer:
+    """Return the first status with all SpawnAgents in it that are wanted; when the time is up, whatever there is."""
+    until = time.monotonic() + _WAIT
+    while wanted and time.monotonic() < until:
         with suppress(AgentServiceError):
             answer = client.agent_status()
-            if answer.get("agentStatus"):
+            if wanted <= {agent["agentId"]["prefix"] for agent in answer.get("agentStatus", ())}:
                 return answer
         time.sleep(_LOOK_AGAIN)
     return client.agent_status()
+
+
+def _known_as(name: str) -> str:
+    try:
+        return str(Prefix.parse(name))
+    except ValueError as error:
+        raise OCSError(f"--wait: {error}") from None
 
 
 def _show(rows: list[tuple[str, str, str]]) -> None:

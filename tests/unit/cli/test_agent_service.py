@@ -12,7 +12,7 @@ from ocs.agent_service.security import Guard
 from ocs.agent_service.settings import SecuritySettings
 from ocs.cli import agent_service, agent_service_requests
 from ocs.cli.agent_service_keys import span
-from ocs.errors import OCSError
+from ocs.errors import AgentServiceError, OCSError
 
 SITE = ["--site", "none", "--site-hub", "ws://127.0.0.1:9/ws", "--site-realm", "r", "--address-root", "observatory"]
 
@@ -247,9 +247,15 @@ class FakeService:
         self.status = STATUS
         self.asked = []
         self.tokens = []
+        self.earlier = []
+        self.asked_for_status = 0
 
     def agent_status(self):
-        return self.status
+        self.asked_for_status += 1
+        answer = self.earlier.pop(0) if self.earlier else self.status
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def _spawn(self, *asked):
         self.asked.append(asked)
@@ -313,6 +319,20 @@ class TestStatus:
     def test_nothing_there(self, run, service):
         service.status = {"_type": "Success", "agentStatus": [], "seqCompsWithoutAgent": []}
         assert run("status") == (0, "no SpawnAgent and no sequence component is there", "")
+
+    def test_waiting_for_spawn_agents(self, run, service):
+        assert run("status", "--wait", "ESW.machine1", "esw.machine2")[0] == 0
+        assert service.asked_for_status == 1
+
+    def test_waiting_for_one_that_comes_later(self, run, service):
+        empty = {"_type": "Success", "agentStatus": [], "seqCompsWithoutAgent": []}
+        service.earlier = [AgentServiceError("refused", status=503), empty]
+        assert "ESW.machine2" in run("status", "--wait", "ESW.machine2")[1]
+        assert service.asked_for_status == 3
+
+    def test_waiting_for_what_is_no_name(self, run, service):
+        code, _, err = run("status", "--wait", "machine1")
+        assert (code, err.startswith("--wait: 'machine1' is no prefix")) == (1, True)
 
     def test_a_service_that_cannot_tell(self, run, service):
         service.status = {"_type": "LocationServiceError", "reason": "the router is away"}
