@@ -4,6 +4,7 @@ import asyncio
 import errno
 import logging
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -50,6 +51,7 @@ def serve(settings: Settings) -> int:
         OCSError: it cannot begin; the port is taken, for example.
         SystemExit: with code 1, when it has given up.
     """
+    _check_certificate(settings)
     with _listening(settings) as listener:
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)
@@ -142,7 +144,7 @@ class _Program:
 
 
 def _config(settings: Settings, service: AgentService) -> uvicorn.Config:
-    config = uvicorn.Config(
+    return uvicorn.Config(
         make_app(service, allow_origins=settings.allow_origins),
         loop="none",
         http="h11",
@@ -159,11 +161,24 @@ def _config(settings: Settings, service: AgentService) -> uvicorn.Config:
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
     )
+
+
+def _check_certificate(settings: Settings) -> None:
+    """Raise where https cannot be spoken, before anything is begun.
+
+    Raises:
+        AgentServiceError: the certificate or its key is missing, is none, or needs a password.
+    """
+    if settings.tls_cert is None:
+        return
     try:
-        config.load()
+        # Without a password of its own, the library would ask the terminal for one.
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
+            settings.tls_cert, settings.tls_key, password=""
+        )
     except OSError as error:  # also ssl.SSLError
-        raise AgentServiceError(f"the certificate {settings.tls_cert} and its key cannot be used: {error}") from None
-    return config
+        why = error.strerror or error
+        raise AgentServiceError(f"the certificate {settings.tls_cert} and its key cannot be used: {why}") from None
 
 
 @contextmanager

@@ -240,6 +240,36 @@ class TestTheProgram:
                 asking.result(20)
 
 
+CONTAINERS = """
+containers:
+  - {kind: SequenceComponent, componentName: good-a}
+  - {kind: SequenceComponent, componentName: exits}
+"""
+
+
+def test_all_that_a_file_lists(service, site):
+    path = site.directory / "machine1.yaml"
+    path.write_text(CONTAINERS)
+    answer = service.client.spawn_containers("ESW.machine1", str(path), True)
+    assert {prefix: each["_type"] for prefix, each in answer["res"].items()} == {
+        "ESW.good-a": "Spawned", "ESW.exits": "Failed"
+    }  # fmt: skip
+    assert service.where() == {"ESW.machine1": ["ESW.good-a"], "": []}
+    wrong = service.client.spawn_containers("ESW.machine1", "/nowhere.yaml", True)
+    assert "/nowhere.yaml" in wrong["msg"]
+
+
+def test_https_with_a_certificate_of_ones_own(site, run_agent, tmp_path, monkeypatch):
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost"
+    names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)]
+    subprocess.run([*command.split(), *names], check=True, capture_output=True)
+    monkeypatch.setenv("SSL_CERT_FILE", str(cert))
+    service = start_service(run_agent, site, "--tls-cert", str(cert), "--tls-key", str(key))
+    assert service.url.startswith("https://127.0.0.1:")
+    wait_for(lambda: _where_if_there(service) == {"": []})
+
+
 def programs(folder, port):
     """Provide what the page calls by name; the tests' interpreter may not have its scripts on the path."""
     modules = {"ocs": "ocs.cli.main", "ocs-agent-cli": "ocs.agent_cli", "ocs-agent-service": "ocs.cli.agent_service"}
