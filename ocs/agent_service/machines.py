@@ -15,6 +15,10 @@ __all__ = ["CONTAINERS", "KILL", "SPAWN", "Machines", "Procedure", "failed"]
 
 _LAST_WORD: Final = 0.3
 """How long (s) the answer of a SpawnAgent that has just gone may be under way."""
+_TAKES_REQUESTS: Final = 2.0
+"""How long (s) one that has just come, or come back, may take until it takes requests."""
+_AGAIN: Final = 0.05
+"""When (s) one that does not take requests is asked again."""
 
 Answer = dict[str, Any]
 
@@ -94,7 +98,7 @@ class Machines:
             CallLostError: it has gone, or the router.
             TimeoutError: it takes too long.
         """
-        calling = asyncio.ensure_future(self._location.call(address, request))
+        calling = asyncio.ensure_future(self._call(address, request))
         gone = asyncio.get_running_loop().create_future()
         self._watched[gone] = machine
         try:
@@ -107,6 +111,22 @@ class Machines:
             del self._watched[gone]
             gone.cancel()
             calling.cancel()
+
+    async def _call(self, address: str, request: Any) -> Any:
+        """Return what a SpawnAgent answers; one that cannot have heard of the request is asked again for a while.
+
+        Raises:
+            CallLostError: it has gone, or the router, or it takes no requests.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _TAKES_REQUESTS
+        while True:
+            try:
+                return await self._location.call(address, request)
+            except CallLostError as error:
+                if error.may_be_done or loop.time() > until:
+                    raise
+                await asyncio.sleep(_AGAIN)
 
     def _result(self, calling: "asyncio.Future[Any]", *, is_gone: bool) -> Any:
         if calling.done():

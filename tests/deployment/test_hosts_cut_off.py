@@ -56,7 +56,7 @@ def test_a_machine_cut_off_in_mid_spawn_is_told_and_what_it_spawned_is_there_onc
         assert 1 < told.took < WELL_WITHIN  # by the router's pings: the cut itself tells nobody
         assert told.text.startswith("SpawnAgent ESW.north on north: ")
         assert "whether SequenceComponent ESW.good-slow-cut has been spawned is not known" in told.text
-        assert "north" not in site.status()
+        wait_for(lambda: "north" not in site.status())
     wait_for(lambda: site.where("good-slow-cut") == ["north"])
     assert site.living("good-slow-cut") == ["north"]
 
@@ -69,7 +69,7 @@ def test_a_spawn_agent_killed_in_mid_spawn_is_told_and_what_it_spawned_is_there_
     assert told.took < WELL_WITHIN
     assert told.text.startswith("SpawnAgent ESW.south on south: ")
     assert "whether SequenceComponent ESW.good-slow-kill has been spawned is not known" in told.text
-    assert "south" not in site.status()
+    wait_for(lambda: "south" not in site.status())
     wait_for(lambda: site.where("good-slow-kill") == [""])  # it needs no SpawnAgent to be there
     site.start_spawn_agent("south")
     site.wait_for_machines("south")

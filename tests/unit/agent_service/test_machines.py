@@ -104,6 +104,27 @@ def test_a_call_that_brings_no_answer(error, said):
     assert said in ask(nothing, answer=error)["msg"]
 
 
+def test_one_that_has_just_come_back_is_asked_again_until_it_takes_requests():
+    async def play():
+        location = FakeLocation()
+        asking = asyncio.ensure_future(Machines(location).ask(location.add_machine(), SPAWN, {}, WHAT))
+        await location.called(2)
+        location.answers[ADDRESS] = {"_type": "Spawned"}
+        return await asyncio.wait_for(asking, 5)
+
+    assert asyncio.run(play()) == {"_type": "Spawned"}
+
+
+def test_one_that_may_have_heard_of_it_is_not_asked_again():
+    async def play():
+        location = FakeLocation()
+        location.answers[ADDRESS] = CallLostError("it broke", may_be_done=True)
+        await Machines(location).ask(location.add_machine(), SPAWN, {}, WHAT)
+        return len(location.calls)
+
+    assert asyncio.run(play()) == 1
+
+
 def test_one_that_has_not_described_itself_cannot_be_called():
     async def play():
         location = FakeLocation()
