@@ -12,6 +12,7 @@ from typing import Any, Final
 import uvicorn
 from twisted.internet import asyncioreactor
 from twisted.internet.defer import Deferred
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ocs.agent_service.app import make_app
 from ocs.agent_service.audit import AuditLog, NoAuditLog
@@ -31,8 +32,10 @@ COMPONENT: Final = ComponentId(Prefix("ESW", "agent_service"), "Service")
 GRACE: Final = 25.0
 """How long requests that are under way may take when the service is to end, in seconds: as long as any takes."""
 _MOST_CONNECTIONS: Final = 500
-_IDLE: Final = 30
+_IDLE: Final = 10
 """How long a connection may stay open without a request, in seconds."""
+_HEAD_WITHIN: Final = 10.0
+"""How long the head of a request may take, in seconds."""
 _BACKLOG: Final = 256
 
 _log = logging.getLogger(__name__)
@@ -76,6 +79,38 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Do nothing."""
         yield
+
+
+class _Impatient(H11Protocol):
+    """Closes a connection over which the head of a request does not come to its end: there are only so many."""
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self._expect()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has come, and see whether it is a request by now."""
+        super().data_received(data)
+        self._expect()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no more."""
+        self._relax()
+        super().connection_lost(exc)
+
+    def _expect(self) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._relax()
+        elif self._deadline is None and not self.transport.is_closing():
+            self._deadline = self.loop.call_later(_HEAD_WITHIN, self.transport.close)
+
+    def _relax(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
 
 class _Program:
@@ -147,7 +182,7 @@ def _config(settings: Settings, service: AgentService) -> uvicorn.Config:
     return uvicorn.Config(
         make_app(service, allow_origins=settings.allow_origins),
         loop="none",
-        http="h11",
+        http=_Impatient,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -240,6 +240,53 @@ class TestTheProgram:
                 asking.result(20)
 
 
+def talk(service, *pieces, wait=20):
+    """Send pieces over a connection until it is closed, and return what came back."""
+    host, port = service.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=wait) as link:
+        for piece in pieces:
+            try:
+                link.sendall(piece)
+            except OSError:
+                break
+        came = b""
+        try:
+            while data := link.recv(65536):
+                came += data
+        except ConnectionResetError:
+            pass
+    return came
+
+
+HEAD = b"POST /post-endpoint HTTP/1.1\r\nHost: localhost\r\n"
+
+
+class TestHostileCallers:
+    def test_a_body_that_never_ends_is_not_read_on(self, service):
+        chunk = b"2000\r\n" + b" " * 0x2000 + b"\r\n"
+        came = talk(service, HEAD + b"Transfer-Encoding: chunked\r\n\r\n", *[chunk] * 12)
+        assert came.startswith(b"HTTP/1.1 413 ")
+
+    def test_a_body_that_is_announced_too_large_is_not_read(self, service):
+        came = talk(service, HEAD + b"Content-Length: 99999999999\r\n\r\n")
+        assert came.startswith(b"HTTP/1.1 413 ")
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("first", [b"", HEAD + b"Content-Length: 2\r\n\r\n{}"])
+    def test_a_head_that_does_not_come_is_not_waited_for(self, service, first):
+        came = talk(service, first, HEAD)
+        assert came == b"" if not first else came.startswith(b"HTTP/1.1 400 ")
+
+    @pytest.mark.slow
+    def test_a_body_that_does_not_come_is_not_waited_for(self, service):
+        came = talk(service, HEAD + b"Content-Length: 100\r\n\r\n{")
+        assert came.startswith(b"HTTP/1.1 408 ")
+
+    def test_what_is_no_http_does_not_disturb_it(self, service):
+        talk(service, b"\x16\x03\x01\x02\x00" * 100)
+        assert service.status()["_type"] == "Success"
+
+
 CONTAINERS = """
 containers:
   - {kind: SequenceComponent, componentName: good-a}
