@@ -50,6 +50,9 @@ _OFTEN = 0.04
 _LITTLE, _MUCH = 12 << 10, 48 << 10
 """Bytes found in the socket after a rest that make the next one longer, or shorter."""
 
+_CALL = 48
+"""WAMP's number of the message that calls a procedure."""
+
 _SPECIAL_EVENTS = {"enc_algo", "x_acknowledged_delivery"}
 """Details of events that autobahn itself must look after."""
 
@@ -194,11 +197,22 @@ class Transport(WampWebSocketClientProtocol):  # type: ignore[misc]
             )
 
     def _take_message(self, message: Message) -> None:
+        if self._is_repeated_refusal(message):
+            return
         try:
             self._session.onMessage(message)
         except Exception:  # a protocol violation of the router
             self.log.failure("the router broke the WAMP protocol; reconnecting")
             self._bailout(self.CLOSE_STATUS_CODE_PROTOCOL_ERROR, reason="WAMP protocol error")
+
+    def _is_repeated_refusal(self, message: Message) -> bool:
+        """Tell whether a call is refused that is over.
+
+        Crossbar refuses a call that we have cancelled at once, and again when its callee goes away before it has
+        answered. For autobahn that would be a violation of the protocol, which costs the connection.
+        """
+        is_of_call = isinstance(message, Error) and message.request_type == _CALL
+        return is_of_call and message.request not in self._session._call_reqs  # noqa: SLF001 - autobahn keeps it there
 
     def send(self, msg: Message) -> None:
         """Send one WAMP message.
