@@ -4,7 +4,6 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import psutil
 
@@ -45,6 +44,10 @@ class Machine:
     def request(self, **request):
         return bridge_call(self.site.http_url, f"{self.agent.address}.spawn", request, timeout=LONGEST_CALL)
 
+    def containers(self, path, is_local=True):
+        request = {"hostConfigPath": str(path), "isConfigLocal": is_local}
+        return bridge_call(self.site.http_url, f"{self.agent.address}.containers", request, timeout=LONGEST_CALL)
+
     def kill(self, name, component_type="SequenceComponent"):
         return self.kill_id(component(name, component_type))
 
@@ -54,6 +57,15 @@ class Machine:
     def child(self, name, component_type="SequenceComponent"):
         data = self.agent.call(".ops", "status", "main")[2]["data"]
         return data.get("children", {}).get(f"{component_type}.ESW.{name}", {})
+
+    def is_in_state(self, name, state):
+        """Tell whether a component is in a state, as `session.data` has it."""
+        return self.child(name).get("state") == state
+
+    @property
+    def state_dir(self):
+        """What the spawn agent keeps on the disk."""
+        return self.site.state_dir / self.site.hub["wamp_realm"] / self.agent.address
 
     def pids(self, name):
         return naughty_component.pids(self.site.directory, name)

@@ -1,10 +1,13 @@
 """A spawn agent on a real router, with components as naughty as their names."""
 
+import os
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.harness import naughty_component
 from tests.harness.agents import bridge_call
@@ -216,3 +219,66 @@ def test_operators_spawn_and_kill_by_tasks(machine):
     refused = machine.agent.client.kill(component=component("good"))
     assert not refused.session["success"]
     assert "not registered" in str(refused)
+
+
+def test_one_that_is_registered_and_does_not_answer_is_said_not_to(machine):
+    machine.spawn("good")
+    pid = machine.pids("good")[0]
+    os.kill(pid, signal.SIGSTOP)
+    answer = machine.spawn("good")
+    assert answer["_type"] == "Failed"
+    assert f"registered already: on {os.uname().nodename}, process {pid}" in answer["msg"]
+    assert "it does not answer: its machine may be cut off" in answer["msg"]
+    assert machine.kill("good") == {"_type": "Killed"}
+
+
+class TestContainers:
+    def write(self, machine, *entries):
+        path = machine.site.directory / "containers.yaml"
+        path.write_text(yaml.safe_dump({"containers": list(entries)}))
+        return path
+
+    def test_all_that_a_file_lists_are_spawned(self, machine, site):
+        site.add_instance("FakeDataAgent", "fake-listed", ["--mode", "idle"])
+        (site.directory / "modes.yaml").write_text("obsModes: {dark: {resources: [], sequencers: [ESW]}}\n")
+        path = self.write(
+            machine,
+            {"kind": "SequenceComponent", "componentName": "good-1"},
+            {"kind": "SequenceComponent", "componentName": "exits"},
+            {"kind": "Agent", "instanceId": "fake-listed"},
+            {"kind": "SequenceManager", "obsModeConfigPath": "modes.yaml", "isConfigLocal": False},
+        )
+        answer = machine.containers("containers.yaml", is_local=False)
+        assert answer["_type"] == "Completed"
+        assert answer["res"].pop("ESW.exits")["_type"] == "Failed"
+        spawned = ["ESW.good-1", "OCS.fake-listed", "ESW.sequence_manager"]
+        assert answer["res"] == {prefix: {"_type": "Spawned"} for prefix in spawned}, path
+        for prefix, kind in zip(spawned, ["SequenceComponent", "Agent", "Service"], strict=True):
+            assert machine.kill_id({"prefix": prefix, "componentType": kind}) == {"_type": "Killed"}
+
+    def test_a_mistake_anywhere_is_told_with_its_place_and_nothing_is_started(self, machine):
+        good = {"kind": "SequenceComponent", "componentName": "good"}
+        path = self.write(machine, good, {"kind": "Agent", "instanceId": "nowhere"})
+        answer = machine.containers(path)
+        assert answer["_type"] == "Failed"
+        assert answer["msg"].startswith(f"{path}:4: containers.1: ")
+        assert "describes no instance 'nowhere'" in answer["msg"]
+        assert not machine.pids("good")
+
+    @pytest.mark.parametrize("request_", [None, {}, {"hostConfigPath": 5, "isConfigLocal": True}])
+    def test_a_bad_request_is_one_line(self, machine, request_):
+        answer = bridge_call(machine.site.http_url, f"{machine.agent.address}.containers", request_)
+        assert answer["_type"] == "Failed"
+        assert "\n" not in answer["msg"]
+
+    def test_operators_do_it_by_a_task(self, machine):
+        path = self.write(
+            machine,
+            {"kind": "SequenceComponent", "componentName": "good"},
+            {"kind": "SequenceComponent", "componentName": "exits"},
+        )
+        request = {"hostConfigPath": str(path), "isConfigLocal": True}
+        session = machine.agent.client.spawn_containers(request=request).session
+        assert not session["success"]
+        assert session["data"]["ESW.good"] == {"_type": "Spawned"}
+        assert "1 of 2 spawned; SequenceComponent ESW.exits has ended" in session["messages"][-2][1]

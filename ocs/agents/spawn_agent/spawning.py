@@ -159,14 +159,17 @@ class Spawner:
 
     async def _clear(self, component: ComponentId, name: str, comes_back_until: float) -> None:
         """End what is left of an earlier run, if that does not come back by itself."""
-        if not self._children.is_alive(name):
+        if name not in self._children.records:
             return
-        find = self._place.directory.find
-        await self._bell.until(lambda: find(component) or not self._children.is_alive(name), comes_back_until)
-        if self._children.is_alive(name) and find(component) is None:
+        find, is_alive = self._place.directory.find, self._children.is_alive
+        await self._bell.until(lambda: find(component) or not is_alive(name), comes_back_until)
+        if find(component):
+            return
+        if is_alive(name):
             self.log.warn("{name} runs, but has not come back to the router: it is replaced", name=name)
-            if left := await self._clear_away(name):
-                raise SpawnError(f"{component} has not come back to the router{left}")
+        # Of one that has ended by itself daemons may be left.
+        if left := await self._clear_away(name):
+            raise SpawnError(f"{component} is not spawned: something of its last run is in the way{left}")
 
     async def _see_registered(self, component: ComponentId, name: str, deadline: float) -> Answer:
         """Wait until a child has registered its component; end it if it does not."""
