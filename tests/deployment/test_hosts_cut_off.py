@@ -73,6 +73,7 @@ def test_a_spawn_agent_killed_in_mid_spawn_is_told_and_what_it_spawned_is_there_
     wait_for(lambda: site.where("good-slow-kill") == [""])  # it needs no SpawnAgent to be there
     site.start_spawn_agent("south")
     site.wait_for_machines("south")
+    wait_for(lambda: site.spawn_agent_says("south", "good-slow-kill").get("state") == "running")
     assert site.where("good-slow-kill") == ["south"]
     assert site.living("good-slow-kill") == ["south"]
     assert site.kill("good-slow-kill") == {"_type": "Killed"}
