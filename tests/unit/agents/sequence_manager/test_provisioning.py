@@ -16,22 +16,24 @@ AGENT = Prefix("ESW", "primary")
 class Service:
     """Remembers what it was asked for, and refuses some of it."""
 
-    def __init__(self, refused=()):
+    def __init__(self, refused=(), failing=()):
         self.asked = []
+        self._failing = failing
         self._refused = refused
         self._lock = threading.Lock()
 
     def spawn_sequence_component(self, agent_prefix, name):
-        self._ask(("spawn", agent_prefix, name), name)
+        return self._ask(("spawn", agent_prefix, name), name)
 
     def kill_component(self, component_id):
-        self._ask(("kill", str(component_id.prefix), component_id.component_type), component_id.prefix.name)
+        return self._ask(("kill", str(component_id.prefix), component_id.component_type), component_id.prefix.name)
 
     def _ask(self, what, name):
         with self._lock:
             self.asked.append(what)
         if name in self._refused:
             raise OCSError(f"{name} will not")
+        return {"_type": "Failed", "msg": f"{name} has ended"} if name in self._failing else {"_type": "Spawned"}
 
 
 def plan(**changes):
@@ -89,3 +91,8 @@ def test_counts_are_by_prefix():
 def test_what_is_no_configuration_is_refused(config):
     with pytest.raises(ParamError, match="config"):
         checked_counts(config)
+
+
+def test_an_answer_that_it_failed_is_a_failure():
+    results = carry_out(plan(spawn={AGENT: ["p_1", "p_2"]}), Service(failing=["p_1"]))
+    assert [(each["ok"], each["message"]) for each in results] == [(False, "p_1 has ended"), (True, "")]
