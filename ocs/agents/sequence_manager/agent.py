@@ -101,7 +101,7 @@ class SequenceManager:
                  "obs_mode_file": "/site/obs-modes.yaml", "trouble": None, "timestamp": 1790000012.73}
         """
         self._session = session
-        return self._looking.start(LOOK).addCallback(lambda _: (True, "Ended."))  # type: ignore[no-any-return]
+        return self._looking.start(LOOK).addCallback(lambda _: (True, "Ended."))
 
     def _stop_main(self, session: Session, params: Params) -> Result:
         """End the watch."""

@@ -118,7 +118,7 @@ def _mode(name: Any, wanted: Any, keys: Keys) -> ObsMode:
 def _list(wanted: Mapping[str, Any], key: str, keys: Keys) -> Sequence[Any]:
     value = wanted.get(key) or []
     _refuse_unless(isinstance(value, list), "must be a list", (*keys, key))
-    return value  # type: ignore[no-any-return]
+    return value
 
 
 def _sequencer(mode: Any, entry: Any, keys: Keys) -> SequencerWanted:
