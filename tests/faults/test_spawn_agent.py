@@ -199,7 +199,7 @@ def innocent():
 
 
 @pytest.mark.parametrize("is_settled", [True, False])
-def test_a_process_that_has_got_the_id_of_a_component_is_never_touched(machine, innocent, is_settled):
+def test_a_process_that_has_got_the_id_of_a_component_is_never_touched(innocent, machine, is_settled):
     """Neither where the component had registered, nor where its spawn has to be brought to an end."""
     machine.spawn("good")
     machine.agent.kill_alone()
