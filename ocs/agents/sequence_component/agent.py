@@ -15,6 +15,7 @@ from ocs.agents.sequence_component.performing import ScriptRun, perform
 from ocs.agents.sequence_component.report import last_word, run_data
 from ocs.agents.sequence_component.stage import Loaded, OnChange, Stage
 from ocs.agents.sequence_component.states import ENDS, RunState
+from ocs.components.arguments import prefix_argument
 from ocs.components.component import Component
 from ocs.components.names import ComponentId, Prefix
 from ocs.errors import OCSError, SequenceError
@@ -246,20 +247,13 @@ def _asked(ask: Callable[[], None], message: str) -> Result:
     return True, message
 
 
-def _prefix(text: str) -> Prefix:
-    try:
-        return Prefix.parse(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
 def add_agent_args(parser_in: argparse.ArgumentParser | None = None) -> argparse.ArgumentParser:
     """Add the agent's own arguments to a parser, or to a new one."""
     parser = parser_in or argparse.ArgumentParser(description="Runs sequence scripts.")
     group = parser.add_argument_group("Agent Options")
     group.add_argument(
         "--prefix",
-        type=_prefix,
+        type=prefix_argument,
         required=True,
         metavar="SUBSYSTEM.NAME",
         help="the component's name, as in ESW.primary",

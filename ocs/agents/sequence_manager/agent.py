@@ -27,6 +27,7 @@ from ocs.agents.sequence_manager.obs_modes import ObsMode
 from ocs.agents.sequence_manager.provisioning import Service, carry_out, checked_counts, summary
 from ocs.agents.sequence_manager.sequencers import Sequencers
 from ocs.agents.sequence_manager.situation import situation_of
+from ocs.components.arguments import prefix_argument
 from ocs.components.component import Component
 from ocs.components.locator import Locator
 from ocs.components.names import ComponentId, Prefix
@@ -299,20 +300,13 @@ def _prefix_of(text: str | None) -> Prefix:
         raise SequenceError(str(error)) from None
 
 
-def _prefix(text: str) -> Prefix:
-    try:
-        return Prefix.parse(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
 def add_agent_args(parser_in: argparse.ArgumentParser | None = None) -> argparse.ArgumentParser:
     """Add the agent's own arguments to a parser, or to a new one."""
     parser = parser_in or argparse.ArgumentParser(description="Configures observing modes.")
     group = parser.add_argument_group("Agent Options")
     group.add_argument(
         "--prefix",
-        type=_prefix,
+        type=prefix_argument,
         default=PREFIX,
         metavar="SUBSYSTEM.NAME",
         help=f"the component's name (default: {PREFIX})",
