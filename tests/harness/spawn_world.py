@@ -73,7 +73,7 @@ class World:
 
     def __init__(self, tmp_path, router=None):
         self.router, self.state = router or TableRouter(), tmp_path / "state"
-        self.bell = Bell(reactor)
+        self.reactor, self.bell = reactor, Bell(reactor)
         self.others_are_back, self.is_closed = True, False
         commands = SmallCommands(str(PREFIX), tmp_path, mark=str(self.state))
         self.children = Children(reactor, commands, self.state, self.changed)

@@ -33,6 +33,14 @@ def _component_of(name: str) -> ComponentId:
     return ComponentId(Prefix.parse(prefix), component_type)
 
 
+def _is_ours(name: str) -> bool:
+    """Tell whether a child in the ledger is called as ours are: files get damaged."""
+    try:
+        return child_name(_component_of(name)) == name
+    except ValueError:
+        return False
+
+
 class Children:
     """Starts components' processes, and remembers what has become of them. It restarts none, and ends none.
 
@@ -64,7 +72,7 @@ class Children:
 
     def take_over(self) -> list[str]:
         """Take over what an earlier spawn agent has left; return the names of what still runs."""
-        left = self._supervisor.leftovers()
+        left = [name for name in self._supervisor.leftovers() if _is_ours(name)]
         for name in left:
             # Where the disk has not taken the records, the name still tells.
             self.records.setdefault(name, Record(_component_of(name), ""))
@@ -112,7 +120,7 @@ class Children:
             self._supervisor.add(command)
         record = self.records.setdefault(command.name, Record(wanted.component, wanted.instance_id))
         record.instance_id = wanted.instance_id
-        self._forget_old()
+        self._forget_old(command.name)
         self._save()
         self._supervisor.tell(command.name, Event.WISH_UP)
 
@@ -157,9 +165,9 @@ class Children:
             record.exits.append(note)
             self._save()
 
-    def _forget_old(self) -> None:
-        running = [name for name in self.records if self.is_alive(name)]
-        for name in surplus(self.records, running, MOST_REMEMBERED):
+    def _forget_old(self, beginning: str) -> None:
+        kept = [beginning, *(name for name in self.records if self.is_alive(name))]
+        for name in surplus(self.records, kept, MOST_REMEMBERED):
             del self.records[name]
             if name in self._supervisor.children:
                 log_file = self._supervisor.children[name].command.log_file
