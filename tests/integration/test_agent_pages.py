@@ -9,6 +9,7 @@ PAGES = [
     ("agents/fake-data.md", "FakeDataAgent", "fake-1"),
     ("agents/registry.md", "RegistryAgent", "registry"),
     ("agents/host-manager.md", "HostManager", "hm-1"),
+    ("agents/spawn-agent.md", "SpawnAgent", "spawner-1"),
 ]
 
 
