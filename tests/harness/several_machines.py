@@ -186,8 +186,9 @@ class SeveralMachines:
             reply = json.loads(link.getresponse().read())
         finally:
             link.close()
-        children = reply["args"][0][2]["data"].get("children", {}) if "args" in reply else {}
-        return children.get(f"SequenceComponent.ESW.{component}", {})
+        # Before it is there, or has begun to tell, there is less in the answer.
+        session = reply["args"][0][2] if "args" in reply else {}
+        return session.get("data", {}).get("children", {}).get(f"SequenceComponent.ESW.{component}", {})
 
     def output_of(self, host: str, component: str) -> str:
         """Return all that a component has printed on a host."""
