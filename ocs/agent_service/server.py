@@ -37,6 +37,8 @@ _IDLE: Final = 10
 _HEAD_WITHIN: Final = 10.0
 """How long the head of a request may take, in seconds."""
 _BACKLOG: Final = 256
+_TURN: Final = 5.0
+"""How often a second service tries to be the first, in seconds."""
 
 _log = logging.getLogger(__name__)
 
@@ -133,7 +135,8 @@ class _Program:
         self._audit = AuditLog(settings.audit_log) if settings.audit_log else NoAuditLog()
         locator = Locator(agent)
         locator.start()
-        Component(agent, COMPONENT, {"url": self._url}, on_taken=self._is_second)
+        self._component = Component(agent, COMPONENT, {"url": self._url}, on_taken=self._is_second)
+        self._turn: Any = None
         self._service = AgentService(RouterLocation(agent, locator, loop), self._guard, self._audit)
         self._server = _Server(_config(settings, self._service))
         self._serving: asyncio.Task[None] | None = None
@@ -176,6 +179,15 @@ class _Program:
 
     def _is_second(self, line: str) -> None:
         _log.info("%s; this service works beside it", line)
+        self._wait_for_turn()
+
+    def _wait_for_turn(self, *_: object) -> None:
+        """Be the one that components find, as soon as the other has ended."""
+        if self._turn is None or not self._turn.active():
+            self._turn = self._agent.reactor.callLater(_TURN, self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._component.add(COMPONENT, {"url": self._url}).addErrback(self._wait_for_turn)
 
 
 def _config(settings: Settings, service: AgentService) -> uvicorn.Config:

@@ -29,6 +29,7 @@ _REMEMBERED: Final = 100
 """How many of our earlier WAMP sessions we know again."""
 _ANSWERS_WITHIN: Final = 2.0
 """How long who has our name may take to say where it is, in seconds."""
+_COMPLAIN_EVERY: Final = 30.0
 
 
 def own_metadata() -> dict[str, Any]:
@@ -61,6 +62,7 @@ class Component:
         self._started = time.time()
         self._wanted: dict[ComponentId, Mapping[str, Any]] = {component: metadata}
         self._held: dict[ComponentId, Any] = {}
+        self._complained = float("-inf")
         self._earlier: deque[int] = deque(maxlen=_REMEMBERED)
         # The agent itself takes note of the join after all who listen for it.
         agent.on("join", lambda _, details: agent.reactor.callLater(0, self._joined, details.session))
@@ -80,7 +82,7 @@ class Component:
         session = self._earlier[-1] if self._earlier else None
         if session is None or not self._agent.is_current(session):
             return succeed(None)
-        return ensureDeferred(self._hold(component, session)).addErrback(self._unwant, component)
+        return ensureDeferred(self._hold(component, session, waits=False)).addErrback(self._unwant, component)
 
     def _unwant(self, failure: Any, component: ComponentId) -> Any:
         self._wanted.pop(component, None)
@@ -105,7 +107,7 @@ class Component:
         self._held.clear()
         self._earlier.append(session)
         for component in list(self._wanted):
-            ensureDeferred(self._hold(component, session)).addErrback(self._lost_name)
+            ensureDeferred(self._hold(component, session, waits=True)).addErrback(self._lost_name)
 
     def _lost_name(self, failure: Any) -> None:
         if failure.check(ComponentTakenError):
@@ -113,8 +115,13 @@ class Component:
         else:
             self._agent.log.failure("a component could not be registered", failure)
 
-    async def _hold(self, component: ComponentId, session: int) -> None:
+    async def _hold(self, component: ComponentId, session: int, *, waits: bool) -> None:
         """Register a component.
+
+        Args:
+            component: the component.
+            session: the WAMP session; what it no longer is ends the work.
+            waits: wait until the router drops one that has the name and does not answer.
 
         Raises:
             ComponentTakenError: another has the name.
@@ -126,7 +133,7 @@ class Component:
             except TransportLost:
                 return
             except ApplicationError as error:
-                options = await self._options_after(error, component, uri)
+                options = await self._options_after(error, component, uri, waits=waits)
                 if options is None:
                     await deferLater(self._agent.reactor, _TRY_AGAIN)
             else:
@@ -139,31 +146,53 @@ class Component:
         if component not in self._wanted:
             await self.remove(component)
 
-    async def _options_after(self, error: Any, component: ComponentId, uri: str) -> RegisterOptions | None:
-        """Return how to register after a refusal: over our own earlier session, or again in a while (None)."""
+    async def _options_after(
+        self, error: Any, component: ComponentId, uri: str, *, waits: bool
+    ) -> RegisterOptions | None:
+        """Return how to register after a refusal: over our own earlier session, or again in a while (None).
+
+        Raises:
+            ComponentTakenError: another has the name.
+        """
         if error.error != _TAKEN:
-            self._agent.log.error("the router refuses {uri}: {why}; trying again", uri=uri, why=error)
+            self._complain(f"the router refuses {uri}: {error}")
             return None
-        try:
-            holders = await callees(self._agent, uri)
-        except (ApplicationError, TransportLost) as trouble:
-            self._agent.log.debug("cannot ask who is {component}: {why}", component=component, why=trouble)
-            holders = set()
+        holders = await self._holders(uri)
         if holders and holders <= set(self._earlier):
             return RegisterOptions(force_reregister=True)
-        if holders:
-            raise ComponentTakenError(f"{component} is registered already: {await self._where(component, uri)}")
+        if not holders:
+            return None
+        where = await self._where(component, uri)
+        if where or not waits:
+            raise ComponentTakenError(f"{component} is registered already: {where or 'by one that does not answer'}")
+        # After a loss of power, for one: the router has not noticed yet that our predecessor is no more.
+        self._complain(f"{component} is held by a connection that does not answer, and which the router will drop")
         return None
 
+    async def _holders(self, uri: str) -> set[int]:
+        """Return the sessions that have registered a procedure; none where the router does not tell."""
+        try:
+            holders: set[int] = await callees(self._agent, uri)
+        except (ApplicationError, TransportLost) as trouble:
+            self._agent.log.debug("cannot ask who has {uri}: {why}", uri=uri, why=trouble)
+            return set()
+        return holders
+
     async def _where(self, component: ComponentId, uri: str) -> str:
-        """Return in words where the one is that has our name."""
+        """Return in words where the one is that has our name; empty if it does not answer."""
         asking: Deferred[Any] = self._agent.call(uri)
         try:
             words = await asking.addTimeout(_ANSWERS_WITHIN, self._agent.reactor)
         except (ApplicationError, TransportLost, DeferredTimeout, CancelledError):
-            return "by one that does not answer"
+            return ""
         metadata = words.get("metadata") if isinstance(words, Mapping) else None
         return Description(component, uri, metadata if isinstance(metadata, Mapping) else {}).where()
+
+    def _complain(self, why: str) -> None:
+        now = time.monotonic()
+        if now - self._complained > _COMPLAIN_EVERY:
+            self._complained = now
+            self._agent.log.warn("{why}; trying again", why=why)
 
     def _describe(self, component: ComponentId) -> dict[str, Any]:
         metadata = {**own_metadata(), "started": self._started, **self._wanted.get(component, {})}

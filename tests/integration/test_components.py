@@ -14,6 +14,7 @@ from ocs.core.membership import callees
 from ocs.errors import ComponentTakenError
 from ocs.wamp.lean_autobahn import ApplicationError
 from tests.harness.components import agent_of, failure_of, joined, until
+from tests.harness.fakes import Log
 from tests.harness.wamp import wamp_session
 
 ensure = pytest_twisted.ensureDeferred
@@ -185,6 +186,25 @@ async def test_after_a_restart_of_the_router_all_are_found_again(own_router):
         own_router.start()
         assert await locator.resolve(named("lasting"), 30)
         assert await locator.ready(10)
+
+
+@ensure
+async def test_one_whose_name_is_held_by_a_dead_connection_waits_until_the_router_drops_that(router, tcp_proxy):
+    before, after, other = (agent_of(router, name) for name in ("before", "after", "other"))
+    Component(before, named("rebooted"), {}, on_taken=lambda _: None)
+    refusals = []
+    Component(after, named("rebooted"), {"life": 2}, on_taken=refusals.append)
+    locator = locator_of(other)
+    log = after.log = Log()
+    async with joined(router, other):
+        async with joined(router, before, url=tcp_proxy.ws_url):
+            await locator.resolve(named("rebooted"), 10)
+            tcp_proxy.forget()
+        async with joined(router, after):
+            await until(lambda: any("does not answer" in line for line in log.of("warn")))
+            tcp_proxy.cut()
+            await until(lambda: (found := locator.find(named("rebooted"))) and found.metadata.get("life") == 2)
+    assert refusals == []
 
 
 @ensure
