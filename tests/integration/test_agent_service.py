@@ -19,6 +19,7 @@ from ocs.agent_service.client import AgentServiceClient
 from ocs.errors import AgentServiceError
 from ocs.router.server import free_port, stop_tree
 from tests.harness import naughty_component
+from tests.harness.agents import bridge_call
 from tests.harness.examples import DOCS
 from tests.harness.serving import run_program, start_service
 from tests.harness.spawning import runs, spawning_machine
@@ -207,6 +208,13 @@ class TestTheProgram:
         assert second.client.spawn_sequence_component("ESW.machine1", "good") == SPAWNED
         assert service.where() == second.where() == {"ESW.machine1": ["ESW.good"], "": []}
 
+    def test_the_second_is_the_one_that_is_found_once_the_first_has_ended(self, service, site, run_agent):
+        second = start_service(run_agent, site, instance_id="agent-service-2")
+        second.wait_for_machines("ESW.machine1")
+        assert service.agent.stop(signal.SIGTERM, timeout=30) == 0
+        uri = "observatory.components.Service.ESW.agent_service"
+        wait_for(lambda: url_told_by(site, uri) == second.url)
+
     def test_a_service_whose_address_is_taken_works_too(self, service, site, run_agent):
         second = start_service(run_agent, site)
         second.wait_for_machines("ESW.machine1")
@@ -238,6 +246,13 @@ class TestTheProgram:
             assert service.agent.stop(signal.SIGINT, timeout=8) == 0
             with pytest.raises(AgentServiceError):
                 asking.result(20)
+
+
+def url_told_by(site, uri):
+    try:
+        return bridge_call(site.http_url, uri)["metadata"]["url"]
+    except LookupError:  # nobody has it at this moment
+        return None
 
 
 def talk(service, *pieces, wait=20):
