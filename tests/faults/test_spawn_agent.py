@@ -95,7 +95,7 @@ def test_one_that_was_being_spawned_and_never_registers_is_not_left_behind(machi
         restart(machine)
     wait_for(lambda: not any(map(runs, machine.pids("silent-forks"))), timeout=30)
     assert wait_for(lambda: machine.child("silent-forks").get("exits"))
-    assert machine.is_in_state("silent-forks", "ended")
+    assert wait_for(lambda: machine.is_in_state("silent-forks", "ended"))
 
 
 def test_one_that_had_registered_in_an_earlier_run_is_not_taken_for_registered_now(machine):
