@@ -13,6 +13,7 @@ from tests.harness import tiny_agent
 from tests.harness.agents import start_agent
 from tests.harness.clock import Clock
 from tests.harness.managing import LIMIT, Managed, end_all, processes_of
+from tests.harness.processes import runs
 from tests.harness.waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
@@ -111,7 +112,7 @@ def test_what_a_child_has_started_ends_with_it(site, tiny, manage):
     pid = _running(managed, site, "parent")
     grandchild = wait_for(lambda: psutil.Process(pid).children(), LIMIT)[0]
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE, LIMIT)
+    wait_for(lambda: not runs(grandchild), LIMIT)
     managed.wait(lambda states: states["parent"]["next_action"] == "up" and states["parent"]["pid"] != pid)
 
 

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from tests.harness.processes import running
 from tests.harness.pysmurf import announce, each_once, entered, file_datagram, free_udp_port, is_bound, make_files
 from tests.harness.waiting import wait_for
 
@@ -109,8 +110,4 @@ def test_a_receiver_that_is_killed_is_replaced_and_what_it_wrote_is_entered(plac
 def agent_children(agent):
     import psutil
 
-    return [
-        child
-        for child in psutil.Process(agent.process.pid).children(recursive=True)
-        if child.status() != psutil.STATUS_ZOMBIE
-    ]
+    return running(psutil.Process(agent.process.pid).children(recursive=True))

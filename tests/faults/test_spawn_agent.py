@@ -14,7 +14,8 @@ import pytest
 
 from ocs.supervisor.proc import stamp
 from tests.harness import naughty_component
-from tests.harness.spawning import runs, spawning_machine
+from tests.harness.processes import runs
+from tests.harness.spawning import spawning_machine
 from tests.harness.waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]

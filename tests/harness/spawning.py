@@ -5,21 +5,13 @@ import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-import psutil
-
 from tests.harness import naughty_component
 from tests.harness.agents import AgentHandle, bridge_call
+from tests.harness.processes import runs
 from tests.harness.site import Site
 
 LONGEST_CALL = 30.0
 """More than the 20 s of a spawn: what is measured here is not the machine's speed."""
-
-
-def runs(pid):
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def component(name, component_type="SequenceComponent"):

@@ -21,8 +21,9 @@ from ocs.router.server import free_port, stop_tree
 from tests.harness import naughty_component
 from tests.harness.agents import bridge_call
 from tests.harness.examples import DOCS
+from tests.harness.processes import runs
 from tests.harness.serving import run_program, start_service
-from tests.harness.spawning import runs, spawning_machine
+from tests.harness.spawning import spawning_machine
 from tests.harness.waiting import wait_for
 
 SPAWNED, KILLED = {"_type": "Spawned"}, {"_type": "Killed"}

@@ -6,8 +6,9 @@ import pytest
 
 from tests.harness import naughty_component
 from tests.harness.browser import browser
+from tests.harness.processes import runs
 from tests.harness.serving import start_service
-from tests.harness.spawning import runs, spawning_machine
+from tests.harness.spawning import spawning_machine
 from tests.harness.waiting import wait_for
 
 BY_CSS = "css selector"

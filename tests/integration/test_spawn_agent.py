@@ -11,7 +11,8 @@ import yaml
 
 from tests.harness import naughty_component
 from tests.harness.agents import bridge_call
-from tests.harness.spawning import LONGEST_CALL, component, runs, spawning_machine
+from tests.harness.processes import runs
+from tests.harness.spawning import LONGEST_CALL, component, spawning_machine
 from tests.harness.waiting import wait_for
 
 

@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 
-import psutil
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
@@ -12,6 +11,7 @@ from twisted.internet import reactor
 from ocs.supervisor import ledger as ledger_module
 from ocs.supervisor.ledger import Entry, Ledger, end_leftovers, read_ledger
 from ocs.supervisor.proc import stamp
+from tests.harness.processes import runs
 
 SCRIPT = (
     "import subprocess, sys, time; k = subprocess.Popen(['sleep', '1000']); print(k.pid, flush=True); time.sleep(1000)"
@@ -41,10 +41,6 @@ def make_ledger(tmp_path):
         ledger.close()
 
 
-def is_gone(pid):
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-
-
 @pytest_twisted.ensureDeferred
 async def test_a_recorded_process_and_its_children_are_ended(tmp_path, left_behind, make_ledger):
     ledger = make_ledger()
@@ -53,7 +49,7 @@ async def test_a_recorded_process_and_its_children_are_ended(tmp_path, left_behi
     await ledger.written()
     assert end_leftovers(tmp_path / "processes.json", timeout=5.0) == ["fake-1"]
     assert left_behind.wait(5) is not None
-    assert is_gone(left_behind.grandchild)
+    assert not runs(left_behind.grandchild)
 
 
 @pytest.mark.parametrize("created", [0.0, 1.0e12, "", "another boot/123"])
