@@ -19,8 +19,9 @@ PATIENCE = 10.0
 """Between SIGTERM and SIGKILL, in seconds."""
 
 _LOOK_INTERVAL = 0.02
-_LONGEST_LOOK_INTERVAL = 0.2
-"""How often it is looked whether processes have ended, at first and at last, in seconds."""
+_LATER_LOOK_INTERVAL = 0.2
+_SOON = 1.0
+"""How often it is looked whether processes have ended: within a second, in which most end, and later; in seconds."""
 
 _LOOK_AGAIN = 1.0
 """How long the killed get to be gone before the family is listed again, in seconds."""
@@ -86,7 +87,6 @@ class Ender:
         return found
 
     async def _until_gone(self, members: list[Member], within: float) -> None:
-        deadline, interval = self._reactor.seconds() + within, _LOOK_INTERVAL
-        while still_there(members) and self._reactor.seconds() < deadline:
-            await deferLater(self._reactor, interval)
-            interval = min(2 * interval, _LONGEST_LOOK_INTERVAL)
+        began = self._reactor.seconds()
+        while still_there(members) and (waited := self._reactor.seconds() - began) < within:
+            await deferLater(self._reactor, _LOOK_INTERVAL if waited < _SOON else _LATER_LOOK_INTERVAL)
