@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.harness.processes import running
+from tests.harness.processes import living
 from tests.harness.pysmurf import announce, each_once, entered, file_datagram, free_udp_port, is_bound, make_files
 from tests.harness.waiting import wait_for
 
@@ -110,4 +110,4 @@ def test_a_receiver_that_is_killed_is_replaced_and_what_it_wrote_is_entered(plac
 def agent_children(agent):
     import psutil
 
-    return running(psutil.Process(agent.process.pid).children(recursive=True))
+    return living(psutil.Process(agent.process.pid).children(recursive=True))

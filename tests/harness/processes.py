@@ -14,6 +14,6 @@ def runs(process: psutil.Process | int) -> bool:
         return False
 
 
-def running(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
+def living(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
     """Return those that run."""
     return [process for process in processes if runs(process)]

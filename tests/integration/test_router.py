@@ -21,7 +21,7 @@ from ocs.router.process import running_pid
 from ocs.router.server import Router
 from tests.conftest import new_router
 from tests.harness.agents import bridge_call
-from tests.harness.processes import running
+from tests.harness.processes import living
 from tests.harness.wamp import wamp_session
 
 
@@ -48,7 +48,7 @@ def test_a_realm_that_it_does_not_have_is_named(router):
 def test_stop_leaves_no_process_and_start_works_again(own_router):
     before = family(own_router)
     own_router.stop()
-    assert not running(before)
+    assert not living(before)
     assert not own_router.is_alive
     assert own_router.pid is None
     assert running_pid(own_router.directory) is None
@@ -59,7 +59,7 @@ def test_stop_leaves_no_process_and_start_works_again(own_router):
 def test_a_killed_router_starts_again_over_what_it_left(own_router):
     before = family(own_router)
     own_router.kill()
-    assert not running(before)
+    assert not living(before)
     assert (own_router.directory / "node.pid").exists()
     own_router.start()
     assert health.check(own_router.ws_url, own_router.realm).ok
@@ -159,7 +159,7 @@ def test_a_stopped_router_s_children_are_gone_even_if_the_controller_was_killed_
     before = family(own_router)
     os.kill(own_router.pid, signal.SIGKILL)
     own_router.stop()
-    assert not running(before)
+    assert not living(before)
 
 
 @pytest.mark.interop

@@ -19,7 +19,7 @@ import psutil
 import pytest
 import yaml
 
-from tests.harness.processes import running
+from tests.harness.processes import living
 
 OCS = (sys.executable, "-m", "ocs.cli.main")
 pytestmark = pytest.mark.slow
@@ -140,7 +140,7 @@ def test_the_demonstration_site_records_and_ends_by_itself(up):
     recording = running.until(lambda event: event["event"] == "summary" and event["recording"]["size"] > 10_000)
     assert recording["samples_per_s"] > 30.0
     assert running.wait() == 0
-    assert running(family) == []
+    assert living(family) == []
     assert list((running.data_dir / "hk").glob("*/*.g3"))
     assert {path.name for path in (running.data_dir / "logs").iterdir()} >= {"fake-1.log", "router.log"}
     assert running.stderr() == ""
@@ -194,7 +194,7 @@ def test_a_signal_ends_everything(up, signum):
     assert len(family) >= 6
     running.process.send_signal(signum)
     assert running.wait(30.0) == 0
-    assert running(family) == []
+    assert living(family) == []
 
 
 def test_a_signal_during_the_start_ends_everything(up):
@@ -203,7 +203,7 @@ def test_a_signal_during_the_start_ends_everything(up):
     family = running.family()
     running.process.send_signal(signal.SIGINT)
     assert running.wait(20.0) == 0
-    assert running(family) == []
+    assert living(family) == []
 
 
 def test_a_killed_agent_is_started_again(up):
@@ -241,7 +241,7 @@ def test_a_killed_manager_is_started_again_and_takes_its_agents_over(up):
     }
     running.process.send_signal(signal.SIGINT)
     assert running.wait() == 0
-    assert running(family) == []
+    assert living(family) == []
 
 
 def test_agents_whose_manager_was_killed_are_ended_all_the_same(up):
@@ -251,7 +251,7 @@ def test_agents_whose_manager_was_killed_are_ended_all_the_same(up):
     running.process.send_signal(signal.SIGINT)
     os.kill(manager, signal.SIGKILL)
     assert running.wait(40.0) == 0
-    assert running(family) == []
+    assert living(family) == []
 
 
 def test_more_ctrl_c_hurry_an_agent_that_does_not_end(up, tmp_path, router):
@@ -268,7 +268,7 @@ def test_more_ctrl_c_hurry_an_agent_that_does_not_end(up, tmp_path, router):
         time.sleep(0.5)  # as a person would; two signals at once are one
     assert running.wait(40.0) == 0
     assert time.monotonic() - began < 9.0  # SIGINT alone would be given 10 s
-    assert running(family) == []
+    assert living(family) == []
 
 
 @pytest.mark.parametrize("with_its_manager", [False, True])
@@ -280,10 +280,10 @@ def test_what_a_killed_run_left_is_ended_by_the_next(up, with_its_manager):
     if with_its_manager:
         os.kill(manager, signal.SIGKILL)
     first.process.wait()
-    assert running(family)
+    assert living(family)
     second = up("--port", "auto", "--duration", "1", data_dir=first.data_dir)
     assert second.wait(60.0) == 0
-    assert running(family) == []
+    assert living(family) == []
     assert "earlier run" in str(second.events[0]["hints"])
 
 
@@ -451,7 +451,7 @@ class TestMistakes:
         script = f"""
 import sys
 sys.executable = {str(python)!r}
-from tests.harness.processes import running
+from tests.harness.processes import living
 from ocs.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
