@@ -226,6 +226,15 @@ def test_a_killed_router_is_started_again_and_the_agents_come_back(up):
     running.until_all_up()
 
 
+def agents_in(summary):
+    return {row["name"]: (row["pid"], row["restarts"]) for row in summary["rows"] if row["role"] == "agent"}
+
+
+def pids_in(summary):
+    """Return their process ids; None for one of which its manager, just back, has not told yet."""
+    return [pid for pid, _ in agents_in(summary).values()]
+
+
 def test_a_killed_manager_is_started_again_and_takes_its_agents_over(up):
     running = up("--port", "auto")
     running.until_all_up()
@@ -235,10 +244,8 @@ def test_a_killed_manager_is_started_again_and_takes_its_agents_over(up):
     assert gone["last_exit"] == "killed by SIGKILL"
     back = running.until_change("hm-localhost", "up")
     assert back["restarts"] == 1
-    rows = running.until_all_up()["rows"]
-    assert {row["name"]: (row["pid"], row["restarts"]) for row in rows if row["role"] == "agent"} == {
-        name: (pid, 0) for name, pid in before.items() if name not in ("router", "hm-localhost")
-    }
+    kept = {name: (pid, 0) for name, pid in before.items() if name not in ("router", "hm-localhost")}
+    assert agents_in(running.until(lambda event: event["event"] == "summary" and None not in pids_in(event))) == kept
     running.process.send_signal(signal.SIGINT)
     assert running.wait() == 0
     assert living(family) == []
