@@ -6,6 +6,7 @@ import time
 import pytest
 
 from tests.harness.listener import Listener
+from tests.harness.processes import catches
 from tests.harness.prove import ops, start_proving
 from tests.harness.waiting import wait_for
 
@@ -69,7 +70,7 @@ def test_an_agent_without_a_router_ends_at_once(make_site, run_agent, router):
     site = make_site(router)
     site.hub["wamp_server"] = "ws://127.0.0.1:9/ws"
     agent = start_proving(run_agent, site, "--crossbar-timeout", "0", wait=False)
-    time.sleep(1.0)  # there is no event to wait for: nobody hears of it
+    wait_for(lambda: catches(agent.process.pid, signal.SIGTERM))
     assert agent.process.poll() is None
     began = time.monotonic()
     assert agent.stop(signal.SIGTERM) == 0
