@@ -116,7 +116,7 @@ async def test_all_of_a_file_are_spawned(ours, tmp_path):
 
 
 def arguments(**given):
-    usual = {"working_dir": "/work", "site_file": None, "site_host": None, "log_dir": None}
+    usual = {"working_dir": "/daq", "site_file": None, "site_host": None, "log_dir": None}
     parsed = vars(make_parser().parse_args([]))
     return argparse.Namespace(**{**parsed, **usual, **given})
 
@@ -127,14 +127,14 @@ def commands_of(tmp_path, **given):
 
 
 def test_output_goes_to_its_folder_or_beside_the_logs_or_the_state(tmp_path):
-    assert str(commands_of(tmp_path, output_dir="out", log_dir="log").output_dir) == "/work/out"
-    assert str(commands_of(tmp_path, log_dir="log").output_dir) == "/work/log/output"
+    assert str(commands_of(tmp_path, output_dir="out", log_dir="log").output_dir) == "/daq/out"
+    assert str(commands_of(tmp_path, log_dir="log").output_dir) == "/daq/log/output"
     assert commands_of(tmp_path).output_dir == tmp_path / "output"
 
 
 def test_shared_files_are_beside_the_site_file_unless_told_otherwise(tmp_path):
     assert str(commands_of(tmp_path, site_file="/site/default.yaml").config_dir) == "/site"
-    assert str(commands_of(tmp_path, site_file="/site/default.yaml", config_dir="x").config_dir) == "/work/x"
+    assert str(commands_of(tmp_path, site_file="/site/default.yaml", config_dir="x").config_dir) == "/daq/x"
     assert commands_of(tmp_path).config_dir is None
 
 
