@@ -111,7 +111,9 @@ class OCSAgent(Answering, Hearing, ApplicationSession):  # type: ignore[misc]
         self.subscribed_topics = self._membership.topics
         self._keeping = keeping_of(self, config.realm)
         self.outbox = Outbox(self._send_parcel, reactor=reactor, log=self.log, keep=self._keeping.keep)
-        self.operations = Operations(self, reactor=reactor, log=self.log, on_done=self._operation_done)
+        self.operations = Operations(
+            self, reactor=reactor, log=self.log, on_done=self._operation_done, restarts=_restarts_of(site_args)
+        )
         self.tasks = self.operations.tasks
         self.processes = self.operations.processes
         self.sessions = self.operations.sessions
@@ -166,6 +168,8 @@ class OCSAgent(Answering, Hearing, ApplicationSession):  # type: ignore[misc]
         stopper_blocking: bool | None = None,
         startup: bool | dict[str, Any] = False,
         min_privs: int = 0,
+        *,
+        restart: str = "never",
     ) -> None:
         """Offer a process: an operation that runs until it is stopped.
 
@@ -178,11 +182,15 @@ class OCSAgent(Answering, Hearing, ApplicationSession):  # type: ignore[misc]
             stopper_blocking: the same for ``stop_func``; None takes the value of ``blocking``.
             startup: start it once the agent has joined the router for the first time; a dict gives its parameters.
             min_privs: the least credential level that may use it, 1 to 4; 0 means 1.
+            restart: whether it is started again, with the same parameters, when it has ended without having been
+                asked to: ``never``, ``on-failure`` or ``always``; after 1, 2, 4 ... 60 s. The argument
+                ``--restart-process`` of an instance has precedence.
 
         Raises:
-            ValueError: if the name is taken.
+            ValueError: if the name is taken, or there is no such ``restart``.
         """
-        self.operations.register(name, AgentProcess(start_func, stop_func, blocking, stopper_blocking, min_privs))
+        op = AgentProcess(start_func, stop_func, blocking, stopper_blocking, min_privs, restart=restart)
+        self.operations.register(name, op)
         self._note_startup("process", name, startup)
 
     def _note_startup(self, kind: str, name: str, startup: bool | dict[str, Any]) -> None:
@@ -315,6 +323,7 @@ class OCSAgent(Answering, Hearing, ApplicationSession):  # type: ignore[misc]
             self._started = True
             self._keeping.start()
             self._resume_feeds()
+            self._warn_of_unknown_restarts()
             self._start_startup_ops()
 
     def is_current(self, session_id: int) -> bool:
@@ -326,6 +335,14 @@ class OCSAgent(Answering, Hearing, ApplicationSession):  # type: ignore[misc]
             self._transport.unregisterProducer()
             self._transport.registerProducer(self.outbox, True)
             self.outbox.open()
+
+    def _warn_of_unknown_restarts(self) -> None:
+        if unknown := self.operations.unknown_restarts():
+            self.log.error(
+                "--restart-process names {unknown}, which is no process of this agent; it has: {known}",
+                unknown=", ".join(unknown),
+                known=", ".join(sorted(self.processes)) or "none",
+            )
 
     def _start_startup_ops(self) -> None:
         for _, name, startup in self.startup_ops:
@@ -369,7 +386,7 @@ class OCSAgent(Answering, Hearing, ApplicationSession):  # type: ignore[misc]
         Returns:
             A Deferred that fires when that is done, or the time for it is up.
         """
-        self.operations.ending = True
+        self.operations.begin_end()
         ended = [self.operations.wait(session.op_name, None) for session in self.operations.active()]
         for session in self.operations.active():
             op = self.operations.find(session.op_name)
@@ -384,6 +401,12 @@ class OCSAgent(Answering, Hearing, ApplicationSession):  # type: ignore[misc]
         self.outbox.when_empty(lambda: sent.callback(None))
         yield within(self.reactor, sent, _FLUSH_GRACE)
         yield within(self.reactor, self._keeping.finish(), _FLUSH_GRACE)
+
+
+def _restarts_of(site_args: Any) -> dict[str, str]:
+    """Return what ``--restart-process`` says; nothing for arguments that a mock or an older script made."""
+    given = getattr(site_args, "restart_process", None)
+    return dict(given) if isinstance(given, list) else {}
 
 
 def _text_or_none(value: Any) -> str | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ocs.errors import HostNotFoundError, InstanceNotFoundError, OCSError, SiteConfigError, SiteFileNotFoundError
 from ocs.scf.arguments import ArgContainer, merge_arguments
-from ocs.scf.checks import seconds
+from ocs.scf.checks import process_restart, seconds
 from ocs.scf.model import (
     DEFAULT_CROSSBAR_TIMEOUT,
     CrossbarConfig,
@@ -50,6 +50,14 @@ CONTROL = "*control*"
 HOST = "*host*"
 """The ``agent_class`` of a program that needs a host and no instance."""
 
+
+def _process_restart(word: str) -> tuple[str, str]:
+    try:
+        return process_restart(word)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 _ARGUMENTS: dict[str, dict[str, Any]] = {
     "--site": {
         "metavar": "NAME",
@@ -83,6 +91,13 @@ _ARGUMENTS: dict[str, dict[str, Any]] = {
         f"{DEFAULT_CROSSBAR_TIMEOUT}).",
     },
     "--access-policy": {"metavar": "POLICY", "help": "How access to operations is controlled."},
+    "--restart-process": {
+        "metavar": "NAME[=POLICY]",
+        "type": _process_restart,
+        "action": "append",
+        "help": "Have an agent start this process of its own again when it fails: on-failure (the default), always or"
+        " never; may be given several times.",
+    },
 }
 
 

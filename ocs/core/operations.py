@@ -9,7 +9,7 @@ import itertools
 import math
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import CoroutineType
 from typing import Any
 
@@ -18,108 +18,15 @@ from twisted.python import threadable
 from twisted.python.failure import Failure
 
 from ocs.base import ERROR, OK, TIMEOUT, OpCode, ResponseCode
+from ocs.core.registered import AgentOp, AgentProcess, AgentTask, OpFunction
+from ocs.core.restarting import Restarter
 from ocs.ocs_twisted import OperationThread
 from ocs.op_session import OpSession
-from ocs.params import ParamError, check_params, describe_params
+from ocs.params import ParamError, check_params
 
 __all__ = ["AgentOp", "AgentProcess", "AgentTask", "Operations", "Reply"]
 
 Reply = tuple[ResponseCode, str, dict[str, Any]]
-OpFunction = Callable[[OpSession, Any], Any]
-
-
-class AgentOp:
-    """An operation as registered: what starts it, and what ends it early.
-
-    Args:
-        launcher: called ``(session, params)``; returns ``(ok, message)``.
-        ender: called ``(session, params)`` to stop or abort it; None where that is not possible.
-        blocking: whether the launcher runs in a thread of its own, or in the reactor.
-        ender_blocking: the same for the ender; None takes the value of ``blocking``.
-        min_privs: the least credential level that may use it, 1 to 4.
-    """
-
-    op_type = ""
-    verb = ""
-    quiet = False
-    """Whether its sessions are kept out of the agent's log."""
-
-    def __init__(
-        self,
-        launcher: OpFunction,
-        ender: OpFunction | None,
-        blocking: bool | None,
-        ender_blocking: bool | None,
-        min_privs: int,
-    ) -> None:
-        self.launcher = launcher
-        self.ender = ender
-        self.blocking = bool(blocking)
-        self.ender_blocking = self.blocking if ender_blocking is None else bool(ender_blocking)
-        self.min_privs = max(1, int(min_privs))
-        self.docstring = launcher.__doc__
-
-    def encoded(self) -> dict[str, Any]:
-        """Return what `get_api` tells of the operation."""
-        info = {
-            "blocking": self.blocking,
-            "docstring": self.docstring,
-            "op_type": self.op_type,
-            "min_privs": self.min_privs,
-        }
-        params = describe_params(self.launcher)
-        return info if params is None else {**info, "params": params}
-
-
-class AgentTask(AgentOp):
-    """An operation that ends by itself."""
-
-    op_type = "task"
-    verb = "abort"
-
-    def __init__(
-        self,
-        launcher: OpFunction,
-        blocking: bool | None = None,
-        aborter: OpFunction | None = None,
-        aborter_blocking: bool | None = None,
-        min_privs: int = 1,
-        *,
-        quiet: bool = False,
-    ) -> None:
-        super().__init__(launcher, aborter, blocking, aborter_blocking, min_privs)
-        self.quiet = quiet
-
-    @property
-    def aborter(self) -> OpFunction | None:
-        """The function that aborts it."""
-        return self.ender
-
-    def encoded(self) -> dict[str, Any]:
-        """Return what `get_api` tells of the task."""
-        return {**super().encoded(), "abortable": self.ender is not None}
-
-
-class AgentProcess(AgentOp):
-    """An operation that runs until it is stopped."""
-
-    op_type = "process"
-    verb = "stop"
-
-    def __init__(
-        self,
-        launcher: OpFunction,
-        stopper: OpFunction | None,
-        blocking: bool | None = None,
-        stopper_blocking: bool | None = None,
-        min_privs: int = 1,
-    ) -> None:
-        super().__init__(launcher, stopper, blocking, stopper_blocking, min_privs)
-
-    @property
-    def stopper(self) -> OpFunction | None:
-        """The function that stops it."""
-        return self.ender
 
 
 class Operations:
@@ -130,12 +37,21 @@ class Operations:
         reactor: the reactor.
         log: the agent's logger.
         on_done: called with each session that has ended, in the reactor's thread.
+        restarts: process name to when it is started again, in place of what it is registered with.
 
     Attributes:
         ending: set once the agent is on its way out; nothing is started any more.
     """
 
-    def __init__(self, app: Any, *, reactor: Any, log: Any, on_done: Callable[[OpSession], None]) -> None:
+    def __init__(
+        self,
+        app: Any,
+        *,
+        reactor: Any,
+        log: Any,
+        on_done: Callable[[OpSession], None],
+        restarts: Mapping[str, str] | None = None,
+    ) -> None:
         self.tasks: dict[str, AgentTask] = {}
         self.processes: dict[str, AgentProcess] = {}
         self.sessions: dict[str, OpSession | None] = {}
@@ -146,6 +62,8 @@ class Operations:
         self._on_done = on_done
         self._ids = itertools.count()
         self._lock = threading.Lock()
+        self._restarts = dict(restarts or {})
+        self._restarter = Restarter(reactor, self._start_again)
 
     def register(self, name: str, op: AgentOp) -> None:
         """Make an operation known.
@@ -158,6 +76,7 @@ class Operations:
         if isinstance(op, AgentTask):
             self.tasks[name] = op
         elif isinstance(op, AgentProcess):
+            op.restart = self._restarts.get(name, op.restart)
             self.processes[name] = op
         self.sessions[name] = None
 
@@ -176,12 +95,15 @@ class Operations:
         return [session for session in list(self.sessions.values()) if session and session.status != "done"]
 
     def start(self, name: str, params: dict[str, Any] | None, cred_level: int = 1) -> Reply:
-        """Launch an operation.
+        """Launch an operation. A restart that it waits for is cancelled.
 
         Returns:
             OK as soon as it is scheduled; ERROR with the active session if there is one, if a parameter is refused, or
             if the agent is ending.
         """
+        return self._start(name, params, cred_level, times=0)
+
+    def _start(self, name: str, given: dict[str, Any] | None, cred_level: int, *, times: int) -> Reply:
         op = self.find(name)
         if op is None:
             return self.unknown(name)
@@ -190,7 +112,7 @@ class Operations:
         if active := self._active(name):
             return _in_progress(active)
         try:
-            params = check_params(op.launcher, params)
+            params = check_params(op.launcher, given)
         except ParamError as error:
             return ERROR, f'Did not start "{name}": {error.msg}', {}
         with self._lock:
@@ -201,6 +123,8 @@ class Operations:
                 )
         if active is not None:
             return _in_progress(active)
+        if _restart_of(op) != "never":
+            self._restarter.began(name, given, cred_level, times)
         self._launch(op, session, params)
         return OK, f'Started operation "{name}".', session.encoded_for_client()
 
@@ -223,13 +147,38 @@ class Operations:
             return ERROR, f'"{name}" is a {op.op_type}; use {op.verb}, not {verb}.', {}
         session = self.sessions[name]
         if session is None or session.status == "done":
-            return ERROR, "No session active.", session.encoded_for_client() if session else {}
+            return self._call_off(name, session)
         if op.ender is None:
             return ERROR, f'"{name}" offers no way to {verb} it.', session.encoded_for_client()
         if not session.claim_end():
             return ERROR, f'Operation "{name}" is already stopping.', session.encoded_for_client()
         self._run(op.ender, session, params, op.ender_blocking, self._ender_returned)
         return OK, f'Requested {verb} of {op.op_type} "{name}".', session.encoded_for_client()
+
+    def _call_off(self, name: str, session: OpSession | None) -> Reply:
+        """Answer the stop of an operation that does not run; it may be waiting to be started again."""
+        if session is None or not self._restarter.cancel(name):
+            return ERROR, "No session active.", session.encoded_for_client() if session else {}
+        session.add_message("Stopped: it does not start again.")
+        return OK, f'Process "{name}" will not start again.', session.encoded_for_client()
+
+    # Starting again
+
+    def _start_again(self, name: str, params: dict[str, Any] | None, cred_level: int, times: int) -> None:
+        code, message, _ = self._start(name, params, cred_level, times=times)
+        if code != OK:
+            self._log.error("{op} is not started again: {message}", op=name, message=message)
+
+    def unknown_restarts(self) -> list[str]:
+        """Return the names of processes that are to be started again and are not there."""
+        return sorted(set(self._restarts) - set(self.processes))
+
+    def begin_end(self) -> None:
+        """Start nothing any more, be it for the first time or again."""
+        self.ending = True
+        self._restarter.cancel_all()
+
+    # Answering
 
     def status(self, name: str) -> Reply:
         """Return an operation's current or last session."""
@@ -332,7 +281,13 @@ class Operations:
 
     def _launcher_returned(self, session: OpSession, result: Any) -> None:
         success, message = self._outcome(session, result)
-        session.finish(success, message)
+        name, asked = session.op_name, session.ending or self.ending
+        notice = str(self._restarter.ended(name, _restart_of(self.find(name)), success=success, asked=asked))
+        if message and notice:
+            session.add_message(message)
+        session.finish(success, notice or message)
+        if session.ending:  # asked to, by another thread, while it was ending
+            self._restarter.cancel(name)
         self._on_done(session)
 
     def _ender_returned(self, session: OpSession, result: Any) -> None:
@@ -365,6 +320,10 @@ class Operations:
             "operation {op} crashed:\n{trace}", op=session.op_name, trace=failure.getTraceback(elideFrameworkCode=True)
         )
         return f"CRASH: {type(failure.value).__name__}: {failure.getErrorMessage()}{_where(failure)}"
+
+
+def _restart_of(op: AgentOp | None) -> str:
+    return op.restart if isinstance(op, AgentProcess) else "never"
 
 
 def _is_time(value: Any) -> bool:

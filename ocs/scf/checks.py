@@ -8,11 +8,13 @@ from typing import Any, TypeVar
 from ocs.errors import SiteConfigError
 
 __all__ = [
+    "PROCESS_RESTARTS",
     "ConfigMistakeError",
     "flat_words",
     "kind",
     "mapping",
     "printable",
+    "process_restart",
     "required",
     "required_text",
     "seconds",
@@ -22,6 +24,9 @@ __all__ = [
 ]
 
 _T = TypeVar("_T")
+
+PROCESS_RESTARTS = ("never", "on-failure", "always")
+"""When a process of an agent is started again after it has ended without having been asked to."""
 
 _DEEPEST = 20
 _MOST_WORDS = 2_000
@@ -119,6 +124,19 @@ def seconds(value: str | float) -> int | float:
     if not 0 <= number < float("inf"):
         raise ValueError(f"{value} is not a length of time in seconds (0 or more)")
     return int(number) if number.is_integer() else number
+
+
+def process_restart(word: str) -> tuple[str, str]:
+    """Return a process and when it is to be started again, from ``NAME`` or ``NAME=POLICY``.
+
+    Raises:
+        ValueError: there is no name, or no such policy.
+    """
+    name, equals, policy = word.partition("=")
+    policy = policy if equals else "on-failure"
+    if not name or policy not in PROCESS_RESTARTS:
+        raise ValueError(f"{word!r:.80} is not NAME[=POLICY], with a policy of {', '.join(PROCESS_RESTARTS)}")
+    return name, policy
 
 
 def flat_words(data: Mapping[str, Any], key: str) -> list[str]:
