@@ -4,7 +4,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test check format bench soak soakpysmurf clean venv peers
+.PHONY: help run test check format bench dashboards soak soakpysmurf clean venv peers
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 12
@@ -44,6 +44,9 @@ format: $(VENV)/.dev ## rewrite the code in the house format
 
 bench: $(VENV)/.dev .peers/.done ## measure side by side with the published package: a table, and JSON in benchmarks/results
 	@$(BIN)/python -m benchmarks
+
+dashboards: $(VENV)/.dev ## write Grafana's dashboards, alert rules and provisioning anew, from docker/dashboards
+	@cd docker && ../$(BIN)/python -m dashboards
 
 soak: $(VENV)/.dev .peers/.done ## mix faults by chance for ten minutes (MINUTES=, SEED=), then count every recorded sample
 	@$(BIN)/python -m tests.harness.recording soak --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))

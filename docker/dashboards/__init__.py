@@ -1,0 +1,1 @@
+"""Dashboards and alert rules for Grafana, made from one description for each of the two databases."""

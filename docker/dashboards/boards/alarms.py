@@ -1,0 +1,64 @@
+"""The alarms: what the watcher says, and what Prometheus's own rules say."""
+
+from typing import Final
+
+from dashboards.description import Backend, Board, Kind, Panel, Query, Section
+from dashboards.states import FIRING
+
+__all__ = ["BOARD"]
+
+_PROMETHEUS: Final = Backend.PROMETHEUS
+
+_WATCHER: Final = (
+    Panel(
+        "Alarms of the watcher",
+        "How many alarms are in which state, by their severity.",
+        Kind.TILES,
+        {_PROMETHEUS: Query("sum by (severity, state) (ocs_watcher_alarms)", "{{severity}} {{state}}")},
+        width=24,
+        height=5,
+    ),
+    Panel(
+        "Alarms",
+        "Each alarm over time. Acknowledge one with `ocs alarms ack`, silence a rule with `ocs alarms mute`.",
+        Kind.STATES,
+        {_PROMETHEUS: Query("ocs_watcher_alarm_active", "{{severity}}: {{rule}} {{subject}}")},
+        states=FIRING,
+        width=14,
+        height=12,
+    ),
+    Panel(
+        "Active now",
+        "Alarms that last, acknowledged or not.",
+        Kind.TABLE,
+        {_PROMETHEUS: Query("ocs_watcher_alarm_active == 1")},
+        states=FIRING,
+        width=10,
+        height=12,
+    ),
+)
+
+_RULES: Final = (
+    Panel(
+        "Alerts of Prometheus",
+        "What Prometheus's own rules say, as they send it to an Alertmanager.",
+        Kind.STATES,
+        {
+            _PROMETHEUS: Query(
+                'max by (alertname, alertstate, agent, operation, instance) (ALERTS{alertname=~"Ocs.*"})',
+                "{{alertname}} {{alertstate}} {{agent}} {{operation}} {{instance}}",
+            )
+        },
+        states=FIRING,
+        width=24,
+        height=10,
+    ),
+)
+
+BOARD: Final = Board(
+    "alarms",
+    "Alarms",
+    "What is wrong, since when, and how bad it is.",
+    (Section("Watcher", _WATCHER), Section("Prometheus", _RULES)),
+    since="now-6h",
+)
