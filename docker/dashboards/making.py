@@ -29,6 +29,8 @@ _FUNCTION_PREFIX: Final = r"^(?:count|last|max|mean|min)_(.*)$"
 
 _HIDDEN_COLUMNS: Final = ("Time", "__name__", "job")
 
+_COLORED: Final = {"mode": "basic", "type": "color-background"}
+
 _Variable: TypeAlias = parts.QueryVariable | parts.CustomVariable | parts.TextBoxVariable
 
 
@@ -57,7 +59,7 @@ def dashboard_of(board: Board, backend: Backend) -> dashboard.Dashboard:
         made.with_row(parts.Row(section.title))
         for panel in section.panels:
             made.with_panel(_panel(panel, backend))
-    return _numbered(made.build())
+    return _tidied(made.build())
 
 
 def encoded(made: dashboard.Dashboard) -> str:
@@ -65,9 +67,12 @@ def encoded(made: dashboard.Dashboard) -> str:
     return json.dumps(made, cls=JSONEncoder, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def _numbered(made: dashboard.Dashboard) -> dashboard.Dashboard:
+def _tidied(made: dashboard.Dashboard) -> dashboard.Dashboard:
     for number, panel in enumerate(made.panels or [], 1):
         panel.id_val = number
+    for variable in made.templating.list_val or [] if made.templating else []:
+        # Said of every variable by the SDK's model, and none of Grafana's but of intervals.
+        variable.auto = variable.auto_count = variable.auto_min = None
     return made
 
 
@@ -114,6 +119,8 @@ def _colored(made: Any, panel: Panel) -> Builder[dashboard.Panel]:
         made.thresholds(_limits(panel.limits))
     if panel.states or panel.limits:
         made.color_scheme(parts.FieldColor().mode(dashboard.FieldColorModeId.THRESHOLDS))
+        if panel.kind is Kind.TABLE:
+            made.override_by_name("Value", [dashboard.DynamicConfigValue("custom.cellOptions", _COLORED)])
     colored: Builder[dashboard.Panel] = made
     return colored
 
@@ -175,7 +182,7 @@ def _lines() -> timeseries.Panel:
 
 
 def _table() -> table.Panel:
-    return table.Panel().show_header(True).filterable(True)
+    return table.Panel().show_header(True).filterable(True).cell_options(common.TableAutoCellOptions())
 
 
 def _legend(mode: common.LegendDisplayMode) -> common_parts.VizLegendOptions:
