@@ -18,6 +18,7 @@ __all__ = [
     "ComposeFileError",
     "CrossbarNotFoundError",
     "DataFolderError",
+    "DatabaseAwayError",
     "DatabaseLibraryError",
     "DatabaseTroubleError",
     "DockerError",
@@ -28,6 +29,7 @@ __all__ = [
     "ForbiddenError",
     "HostManagerError",
     "HostNotFoundError",
+    "InfluxOptionError",
     "InstanceNotFoundError",
     "InvalidRequestError",
     "IssuerError",
@@ -60,6 +62,8 @@ __all__ = [
     "TopicError",
     "UnauthenticatedError",
     "UnknownInstanceError",
+    "WatchRulesError",
+    "WatcherError",
 ]
 
 
@@ -191,6 +195,23 @@ class RecordingLibraryError(RecordingError, ImportError):
         return error if isinstance(error, cls) else cls(f"Recorded files need so3g ({error}): pip install 'ocs[hk]'")
 
 
+class DatabaseAwayError(OCSError):
+    """A database server cannot be reached, or does not answer.
+
+    Args:
+        host: where it is looked for.
+        port: its port.
+        why: what came instead of an answer.
+    """
+
+    def __init__(self, host: str, port: int, why: str) -> None:
+        super().__init__(f"the database at {host}:{port} cannot be reached: {why}")
+
+
+class InfluxOptionError(OCSError, ValueError):
+    """An option or a variable that says where points go is missing or makes no sense."""
+
+
 class DatabaseLibraryError(OCSError, ImportError):
     """The library that writes the transfer database is not installed."""
 
@@ -315,6 +336,14 @@ class TopicError(OCSError, ValueError):
 
 class UnknownInstanceError(OCSError, LookupError):
     """Nobody at the site has an instance of this name, or nobody manages it."""
+
+
+class WatchRulesError(OCSError, ValueError):
+    """The rules of the watcher cannot be read, or have a mistake; the text has file and line."""
+
+
+class WatcherError(OCSError):
+    """The watcher cannot do what it is asked to: there is no such rule, alarm or target."""
 
 
 class KeyFolderError(OCSError):

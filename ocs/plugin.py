@@ -9,6 +9,8 @@ agents = {
     "FakeDataAgent": {"module": "ocs.agents.fake_data.agent", "entry_point": "main"},
     "HostManager": {"module": "ocs.agents.host_manager.agent", "entry_point": "main"},
     "PysmurfMonitor": {"module": "ocs.agents.pysmurf_monitor.agent", "entry_point": "main"},
+    "InfluxDBAgent": {"module": "ocs.agents.influxdb_publisher.agent", "entry_point": "main"},
+    "InfluxDBAgentv2": {"module": "ocs.agents.influxdb_publisher_v2.agent", "entry_point": "main"},
     "SequenceComponent": {"module": "ocs.agents.sequence_component.agent", "entry_point": "main"},
     "SequenceManager": {"module": "ocs.agents.sequence_manager.agent", "entry_point": "main"},
     "SpawnAgent": {"module": "ocs.agents.spawn_agent.agent", "entry_point": "main"},

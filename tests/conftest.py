@@ -16,6 +16,7 @@ from ocs.router.server import Router, free_port
 from tests.harness import leaks
 from tests.harness.agents import AgentHandle, start_agent
 from tests.harness.docker_engine import DockerEngine, PrivateEngine, need_engine, start_engine
+from tests.harness.influx import Influxd
 from tests.harness.peers import PUBLISHED_OCS, peer_python
 from tests.harness.proxy import TcpProxy
 from tests.harness.site import Site
@@ -116,6 +117,22 @@ def _obeys(handle: AgentHandle) -> bool:
     except AssertionError:
         return False
     return True
+
+
+@pytest.fixture(scope="session")
+def influxd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Influxd]:
+    """One real InfluxDB 1 for the whole run; tests use databases of their own. Do not stop it: `own_influxd` is for that."""
+    server = Influxd(tmp_path_factory.mktemp("influxd")).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def own_influxd(tmp_path: Path) -> Iterator[Influxd]:
+    """A running InfluxDB 1 of the test's own, to be killed, frozen and started again."""
+    server = Influxd(tmp_path / "influxd").start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture

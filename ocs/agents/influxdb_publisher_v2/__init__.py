@@ -1,0 +1,1 @@
+"""The InfluxDB publisher, for version 2."""

@@ -1,0 +1,1 @@
+"""What programs outside of ocs import from here by name."""

@@ -1,0 +1,93 @@
+"""The publisher as an operation of an agent: what both agents have in common beside their servers."""
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ocs.errors import JournalInUseError
+from ocs.influx.options import option
+from ocs.influx.publisher import Inbox, Publisher
+from ocs.influx.server import Server
+from ocs.influx.spool import DISK_BYTES
+
+__all__ = ["Wiring"]
+
+Result = tuple[bool, str]
+
+
+class Wiring:
+    """Subscribes an agent to all feeds, and runs a `Publisher` while the process ``record`` runs.
+
+    Args:
+        agent: the OCSAgent.
+        args: the parsed arguments; see `ocs.influx.options.add_common`.
+        server: the database.
+        folder: where to keep what waits; None: in memory alone.
+        clock: gives the time (unix, s).
+
+    Attributes:
+        inbox: the events that wait to be published.
+    """
+
+    def __init__(
+        self,
+        agent: Any,
+        args: argparse.Namespace,
+        server: Server,
+        folder: Path | None,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.inbox = Inbox()
+        self._agent = agent
+        self._server = server
+        self._folder = folder
+        self._compress = bool(option(args, "gzip", bool, default=False))
+        self._microseconds = option(args, "protocol", str, default="line") == "json"
+        self._spool_bytes = option(args, "spool_size", int, default=DISK_BYTES)
+        self._clock = clock
+        self._publisher: Publisher | None = None
+        agent.subscribe_on_start(self.inbox.put, f"{args.address_root}..feeds.", options={"match": "wildcard"})
+
+    def record(self, session: Any, *, once: bool) -> Result:
+        """Run the process; in its own thread."""
+        if session.status == "starting":  # where the function is called directly, nobody has said so yet
+            session.set_status("running")
+        publisher = self._new(session)
+        self._publisher = publisher
+        if self._folder is None:
+            self._tell(session, "there is no --state-dir: what waits for the database is kept in memory alone")
+        try:
+            publisher.run(session, once=once)
+        except JournalInUseError as error:
+            return False, str(error)
+        finally:
+            self._publisher = None
+        data = publisher.data()
+        rest = f"; {data['waiting_points']} wait for the next start" if data["waiting_points"] else ""
+        return True, f"Published {data['points']} points{rest}."
+
+    def _new(self, session: Any) -> Publisher:
+        return Publisher(
+            self.inbox,
+            self._server,
+            self._folder,
+            compress=self._compress,
+            microseconds=self._microseconds,
+            spool_bytes=self._spool_bytes,
+            tell=lambda text: self._tell(session, text),
+            clock=self._clock,
+        )
+
+    def _tell(self, session: Any, text: str) -> None:
+        self._agent.log.warn("{text}", text=text)
+        session.add_message(text)
+
+    def stop(self, session: Any) -> Result:
+        """Have `record` end; in the reactor's thread."""
+        session.set_status("stopping")
+        if (publisher := self._publisher) is not None:
+            publisher.call()
+        return True, "Writing what is held."
