@@ -8,10 +8,10 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.task import LoopingCall, deferLater
 
 from ocs import ocs_agent, site_config
-from ocs.agents.registry.heartbeat import MalformedHeartbeatError
 from ocs.agents.registry.operations_feed import samples
-from ocs.agents.registry.roster import Moment, RegisteredAgent, Roster
 from ocs.base import OpCode
+from ocs.presence.heartbeat import MalformedHeartbeatError
+from ocs.presence.roster import Moment, RegisteredAgent, Roster
 
 __all__ = ["RegisteredAgent", "Registry", "main", "make_parser"]
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from ocs.agents.registry.roster import RegisteredAgent
 from ocs.feeds.names import enforce_field_name_rules
+from ocs.presence.roster import RegisteredAgent
 
 __all__ = ["block_name", "samples"]
 

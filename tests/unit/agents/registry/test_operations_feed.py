@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocs.agents.registry.operations_feed import block_name, samples
-from ocs.agents.registry.roster import RegisteredAgent
 from ocs.feeds.names import verify_data_field_string
+from ocs.presence.roster import RegisteredAgent
 
 
 def test_dots_and_hyphens_become_underscores():

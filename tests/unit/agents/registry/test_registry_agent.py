@@ -6,8 +6,8 @@ import pytest
 from twisted.internet.task import Clock
 
 from ocs.agents.registry.agent import FEED, SLICE, Registry, make_parser
-from ocs.agents.registry.roster import Moment
 from ocs.ocs_agent import OCSAgent, OpSession
+from ocs.presence.roster import Moment
 
 WALL = 1_790_000_000.0
 

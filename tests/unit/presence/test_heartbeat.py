@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocs.agents.registry.heartbeat import (
+from ocs.presence.heartbeat import (
     MAX_OPS,
     Heartbeat,
     MalformedHeartbeatError,

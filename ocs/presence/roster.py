@@ -1,4 +1,4 @@
-"""Who is alive, and in which state each operation is: the registry's logic, free of WAMP and of the clock.
+"""Who is alive, and in which state each operation is: free of WAMP and of the clock.
 
 Everything here is done in the reactor's thread. What a heartbeat costs depends on its own agent only, and what a tick
 costs on the agents that have something due, never on how many agents there are.
@@ -8,9 +8,9 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
-from ocs.agents.registry.heartbeat import MalformedHeartbeatError, check_op_codes, read_heartbeat
-from ocs.agents.registry.timetable import Timetable
 from ocs.base import OpCode
+from ocs.presence.heartbeat import MalformedHeartbeatError, check_op_codes, read_heartbeat
+from ocs.presence.timetable import Timetable
 
 __all__ = ["MAX_AGENTS", "Moment", "RegisteredAgent", "Roster"]
 

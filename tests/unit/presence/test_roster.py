@@ -7,8 +7,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from ocs.agents.registry.heartbeat import MalformedHeartbeatError
-from ocs.agents.registry.roster import Moment, RegisteredAgent, Roster
+from ocs.presence.heartbeat import MalformedHeartbeatError
+from ocs.presence.roster import Moment, RegisteredAgent, Roster
 
 TIMEOUT = 5.0
 WALL = 1_790_000_000.0

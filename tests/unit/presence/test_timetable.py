@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocs.agents.registry.timetable import Timetable
+from ocs.presence.timetable import Timetable
 
 KEYS = st.sampled_from("abcdefgh")
 STEPS = st.lists(
