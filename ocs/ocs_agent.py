@@ -326,6 +326,11 @@ class OCSAgent(Answering, Hearing, ApplicationSession):  # type: ignore[misc]
             self._warn_of_unknown_restarts()
             self._start_startup_ops()
 
+    @property
+    def is_at_work(self) -> bool:
+        """Whether the agent has its address and its subscriptions, on the connection that there is."""
+        return bool(self._heartbeat.running)
+
     def is_current(self, session_id: int) -> bool:
         """Tell whether a WAMP session is the one that is joined."""
         return self._session_id == session_id and self.realm_joined

@@ -1,0 +1,1 @@
+"""The watcher agent: raises alarms by rules, and tells people."""
