@@ -121,7 +121,7 @@ def _obeys(handle: AgentHandle) -> bool:
 
 @pytest.fixture(scope="session")
 def influxd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Influxd]:
-    """One real InfluxDB 1 for the whole run; tests use databases of their own. Do not stop it: `own_influxd` is for that."""
+    """One real InfluxDB 1 for the whole run; tests use databases of their own. Do not stop it: `own_influxd`."""
     server = Influxd(tmp_path_factory.mktemp("influxd")).start()
     yield server
     server.stop()

@@ -7,7 +7,7 @@ infinity, an integer beyond 64 bits, None) is left out and counted, value by val
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -15,6 +15,8 @@ __all__ = [
     "Lines",
     "chunks",
     "encode",
+    "exactly",
+    "in_microseconds",
     "is_name",
     "key",
     "line_times",
@@ -68,28 +70,34 @@ def text(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"')
 
 
-def line_times(timestamps: Sequence[Any], *, microseconds: bool = False) -> list[int | None]:
+def exactly(seconds: float) -> int:
+    """Return unix time (s) in nanoseconds, as the published publisher has it."""
+    return int(seconds * 1e9)
+
+
+def in_microseconds(seconds: float) -> int:
+    """Return unix time (s) in nanoseconds, rounded to microseconds, as the protocol ``json`` has them."""
+    return round(seconds * 1e6) * 1000
+
+
+def line_times(timestamps: Sequence[Any], nanoseconds: Callable[[float], int] = exactly) -> list[int | None]:
     """Return moments in nanoseconds since 1970.
 
     Args:
         timestamps: unix times (s).
-        microseconds: round to these, as the published publisher does with the protocol ``json``.
+        nanoseconds: makes one of the other.
 
     Returns:
         As many; None for what is no moment, or one that 64 bits cannot hold.
     """
     kinds = set(map(type, timestamps))
     if kinds <= {float, int} and all(-_LATEST < t < _LATEST for t in timestamps):
-        if microseconds:
-            return [round(t * 1e6) * 1000 for t in timestamps]
-        return [int(t * 1e9) for t in timestamps]
-    return [_time(t, microseconds) for t in timestamps]
+        return [nanoseconds(t) for t in timestamps]
+    return [nanoseconds(t) if _is_time(t) else None for t in timestamps]
 
 
-def _time(value: Any, microseconds: bool) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not -_LATEST < value < _LATEST:
-        return None
-    return round(value * 1e6) * 1000 if microseconds else int(value * 1e9)
+def _is_time(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and -_LATEST < value < _LATEST
 
 
 @lru_cache(1024)

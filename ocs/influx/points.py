@@ -4,10 +4,10 @@ A message is taken apart without trusting it; what cannot be used is counted by 
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from ocs.influx.lines import Lines, encode, is_name, line_times
+from ocs.influx.lines import Lines, encode, exactly, is_name, line_times
 
 __all__ = ["Block", "blocks_of", "is_wanted", "message_lines", "source_of"]
 
@@ -43,13 +43,13 @@ def source_of(feed: Mapping[str, Any]) -> tuple[str, str] | None:
     return (agent, name) if is_name(agent) and is_name(name) else None
 
 
-def message_lines(data: Any, feed: Mapping[str, Any], *, microseconds: bool = False) -> Lines:
+def message_lines(data: Any, feed: Mapping[str, Any], nanoseconds: Callable[[float], int] = exactly) -> Lines:
     """Make lines of a message.
 
     Args:
         data: block name → block.
         feed: the envelope.
-        microseconds: round the times to these.
+        nanoseconds: makes times for InfluxDB of unix times (s).
 
     Returns:
         The lines, and what was left out, by the reasons of `Lines` and ``structure``, ``length``, ``envelope``.
@@ -60,7 +60,7 @@ def message_lines(data: Any, feed: Mapping[str, Any], *, microseconds: bool = Fa
         return Lines([], Counter(envelope=1))
     rows: list[str] = []
     for block in blocks_of(data, left_out):
-        lines = encode(*source, line_times(block.timestamps, microseconds=microseconds), block.columns)
+        lines = encode(*source, line_times(block.timestamps, nanoseconds), block.columns)
         rows += lines.rows
         left_out += lines.left_out
     return Lines(rows, left_out)

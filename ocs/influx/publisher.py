@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from ocs.influx.lines import chunks
+from ocs.influx.lines import chunks, exactly, in_microseconds
 from ocs.influx.points import is_wanted, message_lines
 from ocs.influx.sender import Sender, merged
 from ocs.influx.server import Server
@@ -116,7 +116,7 @@ class Publisher:
         self.spool = Spool(folder, disk_bytes=spool_bytes, clock=clock)
         self.sender = Sender(self.spool, server, compress=compress, tell=tell, clock=clock)
         self._inbox = inbox
-        self._microseconds = microseconds
+        self._nanoseconds = in_microseconds if microseconds else exactly
         self._tell = tell
         self._clock = clock
         self._left_out: Counter[str] = Counter()
@@ -169,7 +169,7 @@ class Publisher:
     def _take(self) -> None:
         for data, feed in self._inbox.take():
             try:
-                lines = message_lines(data, feed, microseconds=self._microseconds)
+                lines = message_lines(data, feed, self._nanoseconds)
             except Exception as error:  # nobody's message may end the publishing of all others
                 self._left_out["structure"] += 1
                 self._tell(f"a message of {str(feed.get('address'))[:200]} cannot be used: {error!r}")

@@ -94,6 +94,7 @@ class Spool:
         self._folder = folder
         self._disk_bytes = disk_bytes
         self._memory_bytes = memory_bytes
+        self._usual_bytes = memory_bytes if folder is None else min(memory_bytes // _USUAL_SHARE, disk_bytes)
         self._clock = clock
         self._steady = steady
         self._lock = threading.Lock()
@@ -170,7 +171,7 @@ class Spool:
 
     def _make_room(self) -> None:
         """Forget what is on the disk as well, and at the bound what is not."""
-        while self._memory and self._bytes > self._memory_bytes // _USUAL_SHARE:
+        while self._memory and self._bytes > self._usual_bytes:
             oldest = self._memory[0]
             if oldest.end > self._written or self._journal is None:
                 if self._bytes <= self._memory_bytes:

@@ -41,7 +41,6 @@ class Wiring:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.inbox = Inbox()
-        self._agent = agent
         self._server = server
         self._folder = folder
         self._compress = bool(option(args, "gzip", bool, default=False))
@@ -81,9 +80,9 @@ class Wiring:
             clock=self._clock,
         )
 
-    def _tell(self, session: Any, text: str) -> None:
-        self._agent.log.warn("{text}", text=text)
-        session.add_message(text)
+    @staticmethod
+    def _tell(session: Any, text: str) -> None:
+        session.add_message(text)  # which is logged too
 
     def stop(self, session: Any) -> Result:
         """Have `record` end; in the reactor's thread."""
