@@ -25,6 +25,7 @@ COMMANDS = {
     "status": _Command("ocs.cli.status", "show how a site is: router, registry, and the instances of all hosts"),
     "logs": _Command("ocs.cli.logs", "show what an instance prints, on whatever host it runs"),
     "restart": _Command("ocs.cli.restart", "have instances end and start again"),
+    "alarms": _Command("ocs.cli.alarms", "show alarms, and acknowledge, mute or reset them"),
     "doctor": _Command("ocs.cli.doctor", "look for what is wrong with this machine or its site, and say what to do"),
     "config": _Command("ocs.cli.config", "check a site config file, and say what reading it anew would change"),
     "data": _Command("ocs.cli.data", "look into what has been recorded: list, gaps, tables, CSV, plots"),

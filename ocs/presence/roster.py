@@ -159,11 +159,25 @@ class Roster:
         address = self._expired.oldest()
         if address is None:
             return False
+        self._drop(address)
+        self.forgotten += 1
+        return True
+
+    def forget(self, address: str) -> bool:
+        """Remember an expired agent no longer, as if it had never been heard; return whether there was one.
+
+        Args:
+            address: the agent's address.
+        """
+        if address not in self._expired:
+            return False
+        self._drop(address)
+        return True
+
+    def _drop(self, address: str) -> None:
         del self.agents[address], self.records[address]
         self._expired.forget(address)
         self._published.forget(address)
-        self.forgotten += 1
-        return True
 
     def _awake(self, now: Moment) -> None:
         """Note that the registry is at work.

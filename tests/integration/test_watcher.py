@@ -1,5 +1,8 @@
 """The watcher on a real site: agents killed, degraded, failing, silent; people told by a real webhook and real mail."""
 
+import json
+import subprocess
+import sys
 import time
 
 import pytest
@@ -48,6 +51,9 @@ class WatchedSite:
     @property
     def session(self):
         return self.watcher.call(".ops", "status", "watch")[2]
+
+    def kept(self):
+        return list(self.site.state_dir.rglob("watcher.json"))
 
     def alarm(self, rule, subject):
         alarms = self.session["data"].get("alarms", [])
@@ -149,17 +155,12 @@ def test_a_stopped_process_and_a_silent_feed_and_a_value_are_told(watched):
     watched.wait_for_state("ok", "stopped", "fake-1.acq")
 
 
-def test_alarms_and_what_people_said_survive_a_kill_of_the_watcher(watched, tmp_path):
+def test_alarms_and_what_people_said_survive_a_kill_of_the_watcher(watched):
     watched.start({"name": "never", "kind": "expired", "agents": "ghost"})
     watched.hook.wait_for(told("firing", "ghost"))
     assert watched.act("acknowledge", rule="never", subject="ghost", by="nina")[0]
     assert watched.act("mute", rule="never", **{"for": "2h"}, by="nina")[0]
-    kept = watched.site.state_dir.rglob("watcher.json")
-    watched.wait_for(lambda: any('"by": "nina"' in file.read_text() for file in kept) or None) if False else None
-    deadline = time.monotonic() + 10
-    while not any('"by": "nina"' in file.read_text() for file in watched.site.state_dir.rglob("watcher.json")):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    watched.wait_for(lambda: any('"by": "nina"' in file.read_text() for file in watched.kept()))
     watched.watcher.kill()
     watched.start()
     watched.wait_for(lambda: watched.session["data"].get("alarms"))
@@ -210,28 +211,58 @@ def test_who_does_not_answer_is_told_later_and_mail_is_the_next_step(watched, ma
     assert words == "hook: the webhook answers 404 Not Found."
 
 
-def test_nobody_is_told_that_all_agents_are_dead_when_only_the_router_was_away(make_site, own_router, run_agent, hook):
+def test_a_router_that_is_away_is_told_and_nobody_counts_as_dead_for_it(make_site, own_router, run_agent, hook):
     watched = WatchedSite(make_site(own_router), run_agent, hook)
-    watched.start({"name": "dead", "kind": "expired"}, {"name": "silent", "kind": "no_data_for", "for": "2 s"})
-    names = ["fake-1", "fake-2"]
-    for name in names:
+    watched.start(
+        {"name": "dead", "kind": "expired"},
+        {"name": "silent", "kind": "no_data_for", "for": "2 s"},
+        {"name": "router", "kind": "router_away", "for": "7 s"},
+    )
+    for name in ("fake-1", "fake-2"):
         watched.fake(name, "--crossbar-timeout", "0")
     watched.wait_for(lambda: watched.session["data"]["agents"] == 2)
     own_router.stop()
-    time.sleep(6)  # longer than it takes an agent to expire: that nothing happens cannot be waited for
+    letter = hook.wait_for(told("firing", "router"))  # and an agent expires after 5 s
+    assert [alarm["subject"] for alarm in letter["alarms"]] == ["router"]
     own_router.start()
-    watched.watcher.wait_until_ready()
-    watched.wait_for(lambda: watched.session["data"]["agents"] == 2)
-    first = watched.session["data"]["timestamp"]
-    watched.wait_for(lambda: watched.session["data"]["timestamp"] > first + 8)
-    assert not [letter for letter in hook.items if told("firing", "fake-1")(letter) or told("firing", "fake-2")(letter)]
+    hook.wait_for(told("resolved", "router"))
+    back = watched.watcher.wait_until_ready() and watched.session["data"]["timestamp"]
+    watched.wait_for(lambda: watched.session["data"]["timestamp"] > back + 8)
+    assert {alarm["subject"] for letter in hook.items for alarm in letter["alarms"]} == {"router"}
 
 
-def test_each_change_is_published(watched, run_agent, site):
-    from ocs.ocs_client import OCSClient  # noqa: F401
-
+def test_each_change_is_published_on_a_recorded_feed(watched, router):
     watched.start({"name": "never", "kind": "expired", "agents": "ghost"})
+    listened = []
     watched.hook.wait_for(told("firing", "ghost"))
     feeds = dict(watched.watcher.call("", "get_api")["feeds"])
     assert feeds["alarms"]["record"] is True
+    assert listened == []
     assert watched.watcher.stop() == 0
+
+
+def test_the_command_line_shows_alarms_and_deals_with_them(watched):
+    def ocs(*words):
+        command = [sys.executable, "-m", "ocs.cli.main", "alarms", *words, *watched.site.args]
+        done = subprocess.run(
+            command, check=False, capture_output=True, text=True, timeout=60, cwd=watched.site.directory
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    watched.start({"name": "never", "kind": "expired", "agents": "ghost"})
+    watched.wait_for_state("firing", "never", "ghost")
+    code, text = ocs()
+    assert code == 1
+    assert "critical firing       never  ghost  has not been heard since the watcher started, for " in text
+    assert ocs("ack", "never", "ghost", "--by", "nina") == (0, "1 alarms acknowledged by nina.\n")
+    code, text = ocs("--json")
+    assert code == 0
+    assert json.loads(text)["alarms"][0]["acknowledged_by"] == "nina"
+    assert ocs("mute", "never", "--for", "2h") == (0, "never of * is muted for 2 h.\n")
+    assert "1 alarm, 1 mute, 1 rule" in ocs()[1]
+    assert ocs("unmute", "never")[0] == 0
+    code, text = ocs("unmute", "never")
+    assert (code, text) == (1, "ocs: never of * is not muted; muted is: nothing\n")
+    assert ocs("reset", "never") == (0, "1 alarms reset.\n")
+    assert ocs("mute", "never")[0] == 2
+    assert ocs("mute", "never", "--for", "soon")[0] == 1

@@ -177,16 +177,16 @@ class Watcher:
     def reset(self, session: Session, params: Params) -> Result:
         """reset(rule, subject=None)
 
-        **Task** - End latched alarms: those whose cause has gone, and that stay until somebody has seen them.
+        **Task** - End latched alarms, whose cause has gone and that stay until somebody has seen them; and alarms about
+        agents that have been taken away for good, which are forgotten until they are heard again.
 
         Parameters:
             rule (str): Name of a rule, or a glob.
             subject (str): Subject of the alarms, or a glob; all subjects of the rule unless given.
         """
         given = params or {}
-        return self._act(
-            lambda now: f"{self.guard.board.reset(given['rule'], given['subject'] or '*', now)} alarms reset."
-        )
+        reset = self.guard.reset
+        return self._act(lambda _now: f"{reset(given['rule'], given['subject'] or '*')} alarms reset.")
 
     def _act(self, act: Callable[[float], str]) -> Result:
         """Do what a person wants, and show it at once; a mistake of theirs is the answer."""
@@ -262,6 +262,7 @@ def _end_of_mute(length: Any, until: float | None, now: float) -> float:
 def make_parser(parser: argparse.ArgumentParser | None = None) -> argparse.ArgumentParser:
     """Add the agent's own arguments to a parser, or to a new one."""
     parser = parser or argparse.ArgumentParser(description="Raises alarms by rules, and tells people.")
+    parser.set_defaults(crossbar_timeout=0)  # that the router is away is what people want to be told
     group = parser.add_argument_group("Agent Options")
     group.add_argument(
         "--rules",

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-__all__ = ["Alarm", "Key", "Phase", "after_acknowledging", "after_reset", "after_sight", "after_time", "state_of"]
+__all__ = ["Alarm", "Key", "Phase", "Sight", "after_acknowledging", "after_sight", "after_time", "as_shown", "state_of"]
 
 
 class Key(NamedTuple):
@@ -99,11 +99,6 @@ def after_time(alarm: Alarm, now: float) -> Alarm:
 def after_acknowledging(alarm: Alarm, by: str, comment: str, now: float) -> Alarm:
     """Return an alarm that somebody looks after: it is neither told nor escalated any further."""
     return replace(alarm, acknowledged_by=by, comment=comment, acknowledged_at=now)
-
-
-def after_reset(alarm: Alarm) -> Alarm | None:
-    """Return what becomes of an alarm that is reset: a latched one is over, another stays."""
-    return None if alarm.phase is Phase.LATCHED else alarm
 
 
 def state_of(alarm: Alarm | None, *, muted: bool) -> str:

@@ -16,7 +16,6 @@ from ocs.agents.watcher.alarms import (
     Phase,
     Sight,
     after_acknowledging,
-    after_reset,
     after_sight,
     after_time,
     as_shown,
@@ -171,18 +170,28 @@ class Board:
             self._put(key, after_acknowledging(self.alarms[key], by, comment, now), now)
         return len(keys)
 
-    def reset(self, rule: str, subject: str, now: float) -> int:
-        """End latched alarms; return how many. One whose cause is still there stays.
+    def reset(self, rule: str, subject: str, now: float, *, is_gone: Callable[[str], bool]) -> list[Key]:
+        """End latched alarms, and those about agents that are gone; return which. Others stay, with their cause.
+
+        Args:
+            rule: a rule's name, or a glob.
+            subject: a subject, or a glob.
+            now: unix s.
+            is_gone: tells whether an agent of this instance-id is not there any more.
 
         Raises:
-            WatcherError: none is latched.
+            WatcherError: there is none.
         """
-        keys = [key for key in self._fitting(rule, subject) if self.alarms[key].phase is Phase.LATCHED]
+        keys = [
+            key
+            for key in self._fitting(rule, subject)
+            if self.alarms[key].phase is Phase.LATCHED or is_gone(key.subject.partition(".")[0])
+        ]
         if not keys:
             raise WatcherError(f"{_named(rule, subject)} is not latched: there is nothing to reset")
         for key in keys:
-            self._put(key, after_reset(self.alarms[key]), now)
-        return len(keys)
+            self._put(key, None, now)
+        return keys
 
     def mute(self, mute: Mute, now: float) -> None:
         """Tell nobody of alarms for a while; a mute of the same alarms is replaced.

@@ -109,6 +109,10 @@ class Guard:
         self.tell()
         yield self._loop(session)
 
+    def reset(self, rule: str, subject: str) -> int:
+        """End alarms, as `Watch.reset` does; return how many."""
+        return self._watch.reset(rule, subject, self.now())
+
     def stop(self) -> None:
         """End the watch."""
         for loop in self._loops:

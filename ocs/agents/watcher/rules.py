@@ -25,6 +25,7 @@ class Kind(StrEnum):
     DISK = "disk"
     QUEUE = "queue"
     DATA = "data_outside"
+    ROUTER = "router_away"
 
 
 OPERATION_KINDS = (Kind.OPERATION_FAILED, Kind.OPERATION_STOPPED, Kind.DEGRADED)

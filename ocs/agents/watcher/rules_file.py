@@ -346,6 +346,7 @@ _KINDS: dict[str, tuple[_Readers, dict[str, Any]]] = {
     Kind.GAP: ({**_AGENT, "within": ("within", duration)}, {}),
     Kind.DISK: ({**_AGENT, "below": ("low", size), "paths": ("paths", _folders)}, {"low": float(10 << 30)}),
     Kind.QUEUE: ({**_AGENT, "above": ("high", size)}, {"high": float(100 << 20)}),
+    Kind.ROUTER: ({}, {"severity": "critical", "wait": 30.0}),
     Kind.DATA: ({**_AGENT, "operation": ("operations", _word), "path": ("path", _word), **_LIMITS}, {}),
 }
 """What each kind of rule may say beyond what all may, and where its defaults are its own."""

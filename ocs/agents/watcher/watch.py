@@ -94,6 +94,8 @@ class Watch:
         instance, _, rest = subject.partition(".")
         if subject.startswith("/"):
             return subject in rule.paths
+        if rule.kind is Kind.ROUTER or subject == "router":
+            return rule.kind is Kind.ROUTER and subject == "router"
         agent = self.roster.agents.get(f"{self._root}.{instance}")
         if agent is None:
             return pattern_match(instance, rule.agents)
@@ -275,6 +277,26 @@ class Watch:
         plain = alarm.message.partition(": ")[0]
         self.board.see(rule, key.subject, Sight(bad=True, value=alarm.value, message=f"{plain}: {text}"), now.wall)
 
+    def reset(self, rule: str, subject: str, now: Moment) -> int:
+        """End latched alarms, and those about agents that are gone, which are forgotten; return how many.
+
+        Args:
+            rule: a rule's name, or a glob.
+            subject: a subject, or a glob.
+            now: the present.
+
+        Raises:
+            WatcherError: there is none.
+        """
+        keys = self.board.reset(rule, subject, now.wall, is_gone=self._is_gone)
+        for key in keys:
+            self.roster.forget(f"{self._root}.{key.subject.partition('.')[0]}")
+        return len(keys)
+
+    def _is_gone(self, instance_id: str) -> bool:
+        agent = self.roster.agents.get(f"{self._root}.{instance_id}")
+        return agent is None or agent.expired
+
     # Time
 
     def tick(self, now: Moment) -> Iterator[None]:
@@ -290,6 +312,10 @@ class Watch:
             for silence in self._silences:
                 for subject, sight in silence.overdue(now.steady, since):
                     self.board.see(silence.rule, subject, sight, now.wall)
+        for rule in self.rules.rules:
+            if rule.kind is Kind.ROUTER:
+                sight = Sight(bad=since is None, message="there is no connection to the router")
+                self.board.see(rule, "router", sight, now.wall)
         self.board.tick(now.wall)
 
     def _miss_named_agents(self, now: Moment) -> None:

@@ -265,3 +265,15 @@ class RosterMachine(RuleBasedStateMachine):
 
 RosterMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 TestRosterMachine = RosterMachine.TestCase
+
+
+def test_an_expired_agent_can_be_forgotten_and_one_that_is_alive_cannot():
+    roster = Roster(5)
+    roster.hear(({"acq": 3}, {"agent_address": "observatory.old", "agent_class": "A"}), Moment(100, 0))
+    assert not roster.forget("observatory.old")
+    roster.hear(({"acq": 3}, {"agent_address": "observatory.new", "agent_class": "A"}), Moment(104, 4))
+    roster.hear(({"acq": 3}, {"agent_address": "observatory.new", "agent_class": "A"}), Moment(107, 7))
+    assert [agent.agent_address for agent in roster.expire_silent(Moment(108, 8), 10)] == ["observatory.old"]
+    assert roster.forget("observatory.old")
+    assert list(roster.agents) == list(roster.records) == ["observatory.new"]
+    assert roster.counts()["expired"] == 0
