@@ -69,7 +69,8 @@ class Panel:
         kind: how.
         queries: the question for each database that can answer it.
         unit: of the values, by Grafana's names; empty for a plain number.
-        states: what values mean.
+        states: what values mean: numbers, or in tables words.
+        colored: in tables, the column that `states` and `limits` are about.
         limits: value → colour from there on; below the least, green.
         width: of 24 columns.
         height: in Grafana's rows of 30 pixels.
@@ -80,8 +81,9 @@ class Panel:
     kind: Kind
     queries: Mapping[Backend, Query]
     unit: str = ""
-    states: Mapping[int, State] = field(default_factory=dict)
+    states: Mapping[int, State] | Mapping[str, State] = field(default_factory=dict)
     limits: Mapping[float, str] = field(default_factory=dict)
+    colored: str = "Value"
     width: int = 12
     height: int = 8
 

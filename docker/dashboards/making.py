@@ -120,7 +120,7 @@ def _colored(made: Any, panel: Panel) -> Builder[dashboard.Panel]:
     if panel.states or panel.limits:
         made.color_scheme(parts.FieldColor().mode(dashboard.FieldColorModeId.THRESHOLDS))
         if panel.kind is Kind.TABLE:
-            made.override_by_name("Value", [dashboard.DynamicConfigValue("custom.cellOptions", _COLORED)])
+            made.override_by_name(panel.colored, [dashboard.DynamicConfigValue("custom.cellOptions", _COLORED)])
     colored: Builder[dashboard.Panel] = made
     return colored
 
@@ -149,7 +149,7 @@ def _transformations(kind: Kind, backend: Backend) -> list[dashboard.DataTransfo
     return []
 
 
-def _meaning(states: Mapping[int, State]) -> dashboard.ValueMap:
+def _meaning(states: Mapping[int, State] | Mapping[str, State]) -> dashboard.ValueMap:
     results = {
         str(value): dashboard.ValueMappingResult(text=state.text, color=state.color, index=place)
         for place, (value, state) in enumerate(states.items())

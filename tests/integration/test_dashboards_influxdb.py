@@ -18,6 +18,9 @@ RULES = {
 STATES = """SELECT last(/./) FROM /registry/ WHERE "feed" = 'agent_operations'"""
 PUBLISHED = """SELECT count(/./) FROM /fake-1/ WHERE "feed" = 'false_temperatures'"""
 
+ALARMS = """SELECT count(state) FROM /watcher/ WHERE "feed" = 'alarms'"""
+WATCHED = "rules: [{name: a task failed, kind: operation_failed}]"
+
 
 @pytest.fixture
 def source(influxd, site, run_agent, tmp_path):
@@ -30,12 +33,17 @@ def source(influxd, site, run_agent, tmp_path):
     site.add_instance(
         "InfluxDBAgent", "influxdb", ["--host", influxd.host, "--port", influxd.port, "--database", "dashboards"]
     )
-    for name in ("registry", "influxdb", "aggregator", "fake-1"):
+    site.path.with_name("watcher-rules.yaml").write_text(WATCHED)
+    site.add_instance("WatcherAgent", "watcher", [])
+    for name in ("registry", "influxdb", "aggregator", "watcher"):
         run_agent(name)
+    fake = run_agent("fake-1")
+    assert not fake.client.delay_task(delay=0.1, succeed=False).session["success"]
     made = Influx(influxd, "dashboards")
     wait_for(lambda: "dashboards" in influxd.databases(), 30)
     wait_for(lambda: len(influxd.query(STATES, "dashboards")), 30)
     wait_for(lambda: len(influxd.query(PUBLISHED, "dashboards")), 30)
+    wait_for(lambda: len(influxd.query(ALARMS, "dashboards")), 30)
     wait_for(lambda: any("aggregator_record" in name for name in made.listed("SHOW FIELD KEYS FROM /registry/")), 30)
     return made
 

@@ -2,12 +2,15 @@
 
 from typing import Final
 
-from dashboards.description import Backend, Board, Kind, Panel, Query, Section
-from dashboards.states import FIRING
+from dashboards.description import Backend, Board, Kind, Panel, Query, Section, Variable
+from dashboards.states import ALARM, FIRING
 
 __all__ = ["BOARD"]
 
 _PROMETHEUS: Final = Backend.PROMETHEUS
+_INFLUXDB: Final = Backend.INFLUXDB
+
+_PUBLISHED: Final = """FROM "$watcher" WHERE "feed" = 'alarms' AND $timeFilter"""
 
 _WATCHER: Final = (
     Panel(
@@ -38,6 +41,30 @@ _WATCHER: Final = (
     ),
 )
 
+_HISTORY: Final = (
+    Panel(
+        "Changes",
+        "What has become of alarms, the newest first: when one came up, was acknowledged or muted, and was over.",
+        Kind.TABLE,
+        {
+            _INFLUXDB: Query(
+                f'SELECT "state", "severity", "rule", "subject", "message" {_PUBLISHED} ORDER BY time DESC LIMIT 500'
+            )
+        },
+        states=ALARM,
+        colored="state",
+        width=24,
+        height=16,
+    ),
+    Panel(
+        "Changes an hour",
+        "How often alarms have changed their state: many mean that a limit is too narrow, or something comes and goes.",
+        Kind.LINES,
+        {_INFLUXDB: Query(f'SELECT count("state") {_PUBLISHED} GROUP BY time(1h) fill(0)', "$col")},
+        width=24,
+    ),
+)
+
 _RULES: Final = (
     Panel(
         "Alerts of Prometheus",
@@ -59,6 +86,7 @@ BOARD: Final = Board(
     "alarms",
     "Alarms",
     "What is wrong, since when, and how bad it is.",
-    (Section("Watcher", _WATCHER), Section("Prometheus", _RULES)),
+    (Section("Watcher", _WATCHER), Section("History", _HISTORY), Section("Prometheus", _RULES)),
+    {_INFLUXDB: (Variable("watcher", "Watcher", """SHOW MEASUREMENTS WHERE "feed" = 'alarms'""", hidden=True),)},
     since="now-6h",
 )

@@ -59,7 +59,7 @@ def test_the_home_dashboard_is_made():
 def test_every_dashboard_is_made_for_each_database_that_can_answer_it(backend):
     made = {Path(name).stem for name in made_files() if name.startswith(f"dashboards/{backend}/")}
     assert made == {board.name for board in BOARDS if board.sections_for(backend)}
-    assert {"operations", "feeds", "recording"} <= made
+    assert {"operations", "feeds", "recording", "alarms"} <= made
 
 
 def test_titles_and_addresses_are_used_once():
