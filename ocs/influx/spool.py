@@ -244,9 +244,10 @@ class Spool:
                 journal.roll()
             begin = journal.begins[1]
             with self._lock:
-                kept = min(begin, self._memory[0].first) if self._memory else begin
-                self._lose("spool_full", self._position, kept)
-                self._position = max(self._position, kept)
+                while self._memory and self._memory[0].first < begin:
+                    self._forget_oldest()
+                self._lose("spool_full", self._position, begin)
+                self._position = max(self._position, begin)
             if not journal.drop_before(begin):
                 return
 

@@ -216,14 +216,16 @@ async def test_a_full_disk_costs_nothing_and_is_told(router, own_influxd, small_
 async def test_a_spool_at_its_bound_drops_the_oldest_and_counts_them(router, own_influxd, start):
     publisher = await deferToThread(start, "--spool-size", "1M")
     own_influxd.kill()
-    await deferToThread(wait_for, lambda: not data_of(publisher)["connected"] or None, 40)
+    await deferToThread(wait_for, lambda: not data_of(publisher)["connected"], 40)
     async with wamp_session(router) as session:
         publish = Publishing(session)
         for n in range(150):
             publish([START + n], n=[n], text=["x" * 30000])
             await pause(0.01)
-        dropped = await deferToThread(wait_for, lambda: data_of(publisher)["dropped"].get("spool_full"))
-        await deferToThread(wait_for, lambda: data_of(publisher)["waiting_points"] + dropped >= 100)
+        await deferToThread(
+            wait_for, lambda: (d := data_of(publisher))["waiting_points"] + d["dropped"].get("spool_full", 0) == 150
+        )
+    assert 0 < data_of(publisher)["spool_bytes"] <= (1 << 20) + (128 << 10)
     await deferToThread(own_influxd.start)
     found = await deferToThread(
         wait_for, lambda: (f := numbers(own_influxd)) and data_of(publisher)["waiting_points"] == 0 and f, 60
