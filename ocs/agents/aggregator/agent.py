@@ -1,6 +1,7 @@
 """The aggregator agent: records every feed of the observatory to housekeeping files."""
 
 import argparse
+import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -114,7 +115,8 @@ class AggregatorAgent:
                  "trouble": None,
                  "messages": {"behind": 0, "let_go": 12, "fetched": 40, "duplicates": 0, "lost": 0},
                  "notes": [{"kind": "on", "subject": "observatory.faker", "since": 1789999990.6,
-                    "until": None, "samples": 0, "detail": "1789999990.1"}]}
+                    "until": None, "samples": 0, "detail": "1789999990.1"}],
+                 "disk_free_bytes": 812345671680}
 
             What was published while the aggregator, the router or the network was away is fetched when it is back.
             What comes while a person has stopped the process is not recorded.
@@ -219,7 +221,11 @@ class AggregatorAgent:
             safe=lambda news: self.agent.call_in_reactor(self.reception.safe, news),
             notebook=self.notebook,
             index=IndexWriter(lambda line: self.log.warn("{line}", line=line)),
-            more=lambda: {"messages": self.reception.counts, "notes": self.notebook.encoded()},
+            more=lambda: {
+                "messages": self.reception.counts,
+                "notes": self.notebook.encoded(),
+                "disk_free_bytes": _disk_free(data_dir),
+            },
         )
 
     def stop_record(self, session: ocs_agent.OpSession, params: dict[str, Any] | None) -> Result:
@@ -230,6 +236,14 @@ class AggregatorAgent:
         session.set_status("stopping")
         self.inbox.call()
         return True, "Writing what is held."
+
+
+def _disk_free(folder: str) -> int | None:
+    """Return the room on the disk of a folder, in bytes; None where the disk does not tell."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return None
 
 
 _HOUR: Final = 3600.0

@@ -32,7 +32,10 @@ FIGURES: Mapping[Kind, tuple[tuple[str, str, str], ...]] = {
         ("InfluxDBAgent", "record", "dropped"),
         ("InfluxDBAgentv2", "record", "dropped"),
     ),
-    Kind.DISK: (("AggregatorAgent", "record", "disk_free_bytes"),),
+    Kind.DISK: (
+        ("AggregatorAgent", "record", "disk_free_bytes"),
+        ("HostManager", "manager", "host.disk_free_bytes"),
+    ),
     Kind.QUEUE: (
         ("AggregatorAgent", "record", "waiting_bytes"),
         ("InfluxDBAgent", "record", "spool_bytes"),

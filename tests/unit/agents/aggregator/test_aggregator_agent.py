@@ -198,3 +198,8 @@ def test_a_person_s_stop_waits_for_what_is_to_be_fetched_and_the_agent_s_end_doe
     work._take_the_rest(Turns())
 
     assert len(taken) == turns
+
+
+def test_the_room_on_the_disk_is_shown_and_a_folder_without_one_is_no_error(tmp_path):
+    assert module._disk_free(str(tmp_path)) > 0
+    assert module._disk_free(str(tmp_path / "gone")) is None
