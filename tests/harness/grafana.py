@@ -19,6 +19,10 @@ REGEX_SPECIAL = re.compile(r"[\\^$*+?.()|\[\]{}/]")
 Values = Mapping[str, Sequence[str]]
 
 
+class NoValuesError(Exception):
+    """A variable's query lists nothing, so that what depends on it cannot be asked."""
+
+
 class Question(NamedTuple):
     """What a panel or a rule asks.
 
@@ -128,6 +132,9 @@ def resolve(
         dashboard: as its file has it.
         own: Grafana's own variables.
         ask: (backend, query) → values that a variable's query lists.
+
+    Raises:
+        NoValuesError: if a variable has none.
     """
     values = dict(own)
     for variable in dashboard["templating"].get("list", ()) if "templating" in dashboard else ():
@@ -144,5 +151,6 @@ def _choices(variable: Mapping[str, Any], values: Values, ask: Callable[[str, st
     listed = sorted(set(ask(backend, fill(variable["query"], values, backend))))
     if regex := variable.get("regex"):
         listed = [value for value in listed if re.search(fill(regex, values, backend).strip("/"), value)]
-    assert listed, f"the variable {variable['name']} has no values"
+    if not listed:
+        raise NoValuesError(f"the variable {variable['name']} has no values")
     return listed if variable.get("includeAll") else listed[:1]

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
-from tests.harness.grafana import Question, Values, fill, questions, resolve, rule_questions
+from tests.harness.grafana import NoValuesError, Question, Values, fill, questions, resolve, rule_questions
 
 LOOKS_BACK = 600
 """Seconds before now that a dashboard shows in tests."""
@@ -89,7 +89,10 @@ class Prometheus:
 
 def unanswered(dashboard: Mapping[str, Any], source: Influx | Prometheus) -> list[str]:
     """Return which questions of a dashboard have no answer, with the query as it was asked."""
-    values = resolve(dashboard, source.own, lambda backend, text: source.listed(text))
+    try:
+        values = resolve(dashboard, source.own, lambda backend, text: source.listed(text))
+    except NoValuesError as error:
+        return [f"{dashboard['uid']}: {error}"]
     return [
         f"{asked.place}: {text}"
         for asked in questions(dashboard)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.harness.grafana import fill, panels, resolve
+from tests.harness.grafana import NoValuesError, fill, panels, resolve
 
 TWO = {"agent": ["observatory.a", "observatory.b"], "one": ["a.b"], "__interval": ["10s"]}
 
@@ -42,7 +42,7 @@ def test_a_variable_is_listed_with_those_before_it_filled_in():
 
 def test_a_variable_without_values_is_an_error():
     variable = {"name": "agent", "type": "query", "query": "q", "datasource": {"type": "influxdb"}}
-    with pytest.raises(AssertionError, match="agent has no values"):
+    with pytest.raises(NoValuesError, match="agent has no values"):
         resolve({"templating": {"list": [variable]}}, {}, lambda backend, query: [])
 
 
