@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from ocs.base import OK
+from tests.harness.listener import Listener
 from tests.harness.notified import MailServer, Webhook
 from tests.harness.prove import run
 
@@ -231,14 +232,15 @@ def test_a_router_that_is_away_is_told_and_nobody_counts_as_dead_for_it(make_sit
     assert {alarm["subject"] for letter in hook.items for alarm in letter["alarms"]} == {"router"}
 
 
-def test_each_change_is_published_on_a_recorded_feed(watched, router):
-    watched.start({"name": "never", "kind": "expired", "agents": "ghost"})
-    listened = []
-    watched.hook.wait_for(told("firing", "ghost"))
-    feeds = dict(watched.watcher.call("", "get_api")["feeds"])
-    assert feeds["alarms"]["record"] is True
-    assert listened == []
-    assert watched.watcher.stop() == 0
+def test_each_change_is_published_on_a_recorded_feed(watched, router, tmp_path):
+    with Listener(router, "observatory.watcher.feeds.alarms", tmp_path) as listener:
+        watched.start({"name": "never", "kind": "expired", "agents": "ghost", "for": "1 s"})
+        watched.wait_for(lambda: listener.column("alarms", "state") == ["pending", "firing"])
+        watched.write({"name": "other", "kind": "expired"})
+        watched.wait_for(lambda: listener.column("alarms", "state")[-1] == "ok")
+        assert listener.column("alarms", "subject") == ["ghost"] * 3
+        assert listener.events[0][1]["record"] is True
+        assert watched.watcher.stop() == 0
 
 
 def test_the_command_line_shows_alarms_and_deals_with_them(watched):

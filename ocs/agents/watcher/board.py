@@ -21,7 +21,7 @@ from ocs.agents.watcher.alarms import (
     as_shown,
     state_of,
 )
-from ocs.agents.watcher.rules import SEVERITIES, Rule
+from ocs.agents.watcher.rules import SEVERITIES, Kind, Rule
 from ocs.errors import WatcherError
 
 __all__ = ["MAX_ALARMS", "MAX_MUTES", "Board", "Change", "Mute", "Notice"]
@@ -108,7 +108,8 @@ class Board:
         before = self.alarms.get(key)
         if before is None and (not sight.bad or not self._has_room()):
             return
-        self._put(key, after_sight(before, sight, now, wait=rule.wait, latch=rule.latch), now)
+        wait = 0.0 if rule.kind is Kind.NO_DATA else rule.wait  # the silence has lasted for as long already
+        self._put(key, after_sight(before, sight, now, wait=wait, latch=rule.latch), now)
 
     def _has_room(self) -> bool:
         if len(self.alarms) < MAX_ALARMS:

@@ -173,7 +173,8 @@ def _escalation(step: Any, targets: Mapping[str, Target]) -> Escalation:
     data = mapping(step, "a step")
     _refuse_strays(data, ("after", "to"))
     after = _read(data, "after", duration, required_=True)
-    return Escalation(after, under(("to",), lambda: _names(required(data, "to"), targets)))
+    to = required(data, "to")
+    return Escalation(after, under(("to",), lambda: _names(to, targets)))
 
 
 def _targets(value: Any) -> dict[str, Target]:

@@ -302,12 +302,15 @@ class Watch:
     def tick(self, now: Moment) -> Iterator[None]:
         """Let time pass; yields where others may have a turn."""
         since = self._hearing_since
-        if since is not None and now.steady - since > HEARTBEAT_TIMEOUT:
-            while silent := self.roster.expire_silent(now, SLICE):
+        if since is not None:
+            settled = now.steady - since > HEARTBEAT_TIMEOUT
+            # Before that the roster is told all the same that we are awake, or it would wait for a timeout of its own.
+            while silent := self.roster.expire_silent(now, SLICE if settled else 0):
                 for agent in silent:
                     self._judge(agent, now)
                 yield
-            self._miss_named_agents(now)
+            if settled:
+                self._miss_named_agents(now)
         if since is not None:
             for silence in self._silences:
                 for subject, sight in silence.overdue(now.steady, since):
