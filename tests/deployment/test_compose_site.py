@@ -15,7 +15,8 @@ from tests.harness.waiting import wait_for
 
 pytestmark = [pytest.mark.alone, pytest.mark.slow, pytest.mark.timeout(900)]  # the first test waits for the images
 
-AGENTS = {"registry", "aggregator", "fake-1", "fake-2"}
+AGENTS = {"registry", "aggregator", "watcher", "fake-1", "fake-2"}
+MONITORING = {"influxdb", "prometheus", "grafana", "ocs-influxdb", "ocs-exporter"}
 HEALTH = ("python", "/usr/local/lib/ocs/healthcheck.py")
 
 
@@ -101,7 +102,7 @@ def test_agents_in_containers_are_driven_from_outside(site):
 
 def test_the_profile_for_monitoring_adds_database_and_plots(site):
     all_services = site.compose("--profile", "monitoring", "config", "--services").split()
-    assert set(all_services) - set(site.compose("config", "--services").split()) == {"influxdb", "grafana"}
+    assert set(all_services) - set(site.compose("config", "--services").split()) == MONITORING
 
 
 def test_the_registry_knows_all_agents_of_the_site(site):

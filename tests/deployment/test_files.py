@@ -13,13 +13,16 @@ import pytest
 import yaml
 
 import ocs
+from ocs.agents.watcher.rules_file import read_rules
 from ocs.site_config import SiteConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKER = ROOT / "docker"
 MANAGED = ROOT / "site-config" / "docker"
 DOCKERFILE = (DOCKER / "Dockerfile").read_text()
-INFRASTRUCTURE = {"router", "crossbar", "influxdb", "grafana"}  # services that are no agents
+INFRASTRUCTURE = {"router", "crossbar", "influxdb", "prometheus", "grafana"}  # services that are no agents
+FEEDERS = {"ocs-influxdb", "ocs-exporter"}  # agents of no use without the databases
+COMPOSES_OWN = {"COMPOSE_PROFILES"}  # read from the .env by Compose itself
 OURS = ("ocs-agent", "ocs-recorder", "ocs-router")
 
 
@@ -83,7 +86,7 @@ def test_the_documentation_builds_upon_the_image_of_this_version():
 
 def test_every_variable_of_the_compose_file_is_in_the_env_file_and_the_other_way_round():
     used = set(re.findall(r"\$\{(\w+)", (DOCKER / "compose.yaml").read_text()))
-    assert used == set(read_env())
+    assert used == set(read_env()) - COMPOSES_OWN
 
 
 def test_every_setting_is_documented():
@@ -135,10 +138,47 @@ def test_public_images_are_named_by_a_version():
     assert [tag for tag in [*tags, read_env()["BASE"]] if not re.search(r"\d", tag)] == []
 
 
-def test_services_without_a_registry_come_up_without_one():
-    """What needs a public image is in a profile that has to be asked for."""
+def test_what_needs_an_image_of_others_is_in_a_profile_that_can_be_left_out():
+    found = services(DOCKER / "compose.yaml")
+    public = {name for name, service in found.items() if image_of(service)[0] not in OURS}
+    assert {name for name, service in found.items() if "profiles" in service} == public | FEEDERS
+    assert {tuple(found[name]["profiles"]) for name in public | FEEDERS} == {(read_env()["COMPOSE_PROFILES"],)}
+
+
+def test_files_of_the_repository_are_mounted_to_be_read_only_and_exist():
     for name, service in services(DOCKER / "compose.yaml").items():
-        assert (image_of(service)[0] in OURS) != ("monitoring" in service.get("profiles", ())), name
+        for volume in service.get("volumes", ()):
+            source, _, rest = volume.replace("${GRAFANA_ALERTS}", read_env()["GRAFANA_ALERTS"]).partition(":")
+            if source.startswith("./"):
+                assert rest.endswith(":ro"), f"{name}: {volume}"
+                assert (DOCKER / source).is_dir(), f"{name}: {volume}"
+
+
+def test_grafana_finds_what_it_is_given_where_it_is_told():
+    grafana = services(DOCKER / "compose.yaml")["grafana"]
+    mounts = dict(volume.split(":")[1::-1] for volume in grafana["volumes"])
+    home = Path(grafana["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
+    providers = yaml.safe_load((DOCKER / "grafana" / "providers" / "ocs.yaml").read_text())["providers"]
+    for told in [home, *(Path(provider["options"]["path"]) for provider in providers)]:
+        inner = next(inner for inner in mounts if told.is_relative_to(inner))
+        assert (DOCKER / mounts[inner] / told.relative_to(inner)).exists(), told
+    alerts = {path.name for path in (DOCKER / "grafana" / "alerting").iterdir()}
+    assert alerts == {"influxdb", "prometheus"} >= {read_env()["GRAFANA_ALERTS"]}
+
+
+def test_data_sources_are_the_services_and_the_database_is_the_publishers():
+    sources = yaml.safe_load((DOCKER / "grafana" / "datasources" / "ocs.yaml").read_text())["datasources"]
+    found = services(DOCKER / "compose.yaml")
+    assert {re.match(r"http://(\w+):", source["url"])[1] for source in sources} <= set(found)
+    database = next(source["jsonData"]["dbName"] for source in sources if source["type"] == "influxdb")
+    instances = SiteConfig.from_yaml(str(DOCKER / "site" / "default.yaml")).hosts["ocs-docker"].instances
+    publisher = next(item for item in instances if item.instance_id == "influxdb")
+    assert publisher.data["arguments"][:4] == ["--host", "influxdb", "--database", database]
+    assert found["influxdb"]["environment"]["INFLUXDB_DB"] == database
+
+
+def test_the_watcher_of_the_site_has_rules_without_a_mistake():
+    assert read_rules(DOCKER / "site" / "watcher-rules.yaml").rules
 
 
 def test_each_image_is_built_by_one_service():
