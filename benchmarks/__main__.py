@@ -11,6 +11,7 @@ from benchmarks import (
     aggregator,
     client,
     host_manager,
+    influx,
     keeping,
     publish,
     pysmurf_monitor,
@@ -32,6 +33,7 @@ MODULES = (
     reading,
     host_manager,
     pysmurf_monitor,
+    influx,
     agent_service,
 )
 CASES = [case for module in MODULES for case in module.CASES]

@@ -82,6 +82,11 @@ class Influxd:
             else:
                 return self
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
     def kill(self) -> None:
         """End it as a power cut does."""
         self._end(signal.SIGKILL)

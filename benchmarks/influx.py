@@ -1,0 +1,125 @@
+"""Publishing to InfluxDB: what a point costs, how many arrive in time, and how many a second at most; a real server."""
+
+import contextlib
+import shutil
+import time
+from functools import partial
+
+from benchmarks.bench import NO_ANSWER
+from benchmarks.case import Case, Figure, Target
+from benchmarks.processes import Cost
+from benchmarks.sides import BenchmarkError
+from tests.harness.influx import Influxd
+
+__all__ = ["CASES"]
+
+MODULE, KIND, INSTANCE = "ocs.agents.influxdb_publisher.agent", "InfluxDBAgent", "influx"
+DATABASE = "bench"
+MILLION = 1e6
+
+
+@contextlib.contextmanager
+def database(bench, side):
+    """A real server with nothing in it."""
+    if shutil.which("influxd") is None:
+        raise BenchmarkError("no influxd: apt-get install --no-install-recommends influxdb")
+    folder = bench.directory / f"influx-{side}"
+    shutil.rmtree(folder, ignore_errors=True)
+    server = Influxd(folder).start()
+    try:
+        server.query(f'CREATE DATABASE "{DATABASE}"')
+        yield server
+    finally:
+        server.stop()
+
+
+def publisher(bench, side, server):
+    """A publisher that writes from its start."""
+    shutil.rmtree(bench.state, ignore_errors=True)
+    place = ("--host", server.host, "--port", server.port, "--database", DATABASE)
+    return bench.agent(side, MODULE, KIND, INSTANCE, "--initial-state", "record", *place)
+
+
+def wait_until_running(bench, timeout=20.0):
+    """Wait until the process runs, so that nothing of the load comes too early."""
+    deadline = time.time() + timeout
+    status = ""
+    while status != "running" and time.time() < deadline:
+        time.sleep(0.1)
+        with contextlib.suppress(*NO_ANSWER):
+            status = bench.operation(INSTANCE, "status", "record", timeout=5).get("status")
+    time.sleep(1.5)  # a published one takes this long from saying so to doing so
+
+
+def arrived(server):
+    """How many points are in the database."""
+    found = server.query('SELECT count("channel_00") FROM /.*/', DATABASE)
+    return sum(row[1] for series in found for row in series["values"])
+
+
+def settle(server, wanted, timeout):
+    """Wait until so many points are there, or no more come; returns how many there are, and when the last came."""
+    deadline = time.time() + timeout
+    count, moved = arrived(server), time.time()
+    while count < wanted and time.time() < deadline and time.time() - moved < 10.0:
+        time.sleep(0.1)
+        before, count = count, arrived(server)
+        if count > before:
+            moved = time.time()
+    return count, moved
+
+
+def publish(shape, seconds, bench, side):
+    """Publish a load, and wait until it is in the database.
+
+    ``shape`` is (channels, samples per message, messages a second).
+    """
+    seconds = 3 if bench.quick else seconds
+    with (
+        database(bench, side) as server,
+        publisher(bench, side, server) as agent,
+        bench.program("load", bench.ws_url, *shape) as load,
+    ):
+        load.answer()
+        wait_until_running(bench)
+        cost = Cost(publisher=agent.pid, server=server.pid)
+        began = time.time()
+        sent = load.ask(f"run {seconds}", timeout=120)
+        points = sent["samples"] // shape[0]
+        count, ended = settle(server, points, 90)
+        used = {name: cost.cpu(name) for name in ("publisher", "server")}
+        peak = agent.peak()
+    return {
+        "rate": count / max(ended - began, 1e-3),
+        "cpu": used["publisher"] / max(count, 1) * MILLION,
+        "server": used["server"] / max(count, 1) * MILLION,
+        "lag": max(0.0, ended - sent["ended"]),
+        "lost": points - count,
+        "peak": peak,
+    }
+
+
+def case(name, title, shape, seconds, rate_targets=()):
+    """A case of a load."""
+    return Case(
+        f"influx {name}",
+        title,
+        partial(publish, shape, seconds),
+        (
+            Figure("rate", "points/s into the database", rate_targets),
+            Figure("cpu", "publisher CPU (s/M points)", (Target(0.5),)),
+            Figure("server", "database CPU (s/M points)"),
+            Figure("lag", "behind at the end (s)", (Target(3, ratio=False),) if not rate_targets else ()),
+            Figure("lost", "points lost", (Target(0, ratio=False),)),
+            Figure("peak", "peak memory (MiB)", (Target(200, ratio=False),)),
+        ),
+        rounds=2,
+        quick_rounds=1,
+    )
+
+
+CASES = (
+    case("small", "300 messages/s of a point (10 channels)", (10, 1, 300), 10),
+    case("arrays", "40 messages/s of 50 points (20 channels)", (20, 50, 40), 10),
+    case("flood", "400,000 points as fast as they go (4 channels x 200)", (4, 200, 2000), 1, (Target(2, most=False),)),
+)
