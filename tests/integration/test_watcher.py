@@ -124,7 +124,7 @@ def test_a_failed_operation_is_acknowledged_and_latched_until_it_is_reset(watche
     watched.wait_for(lambda: watched.alarm("failed", "fake-1.delay_task")["message"].startswith("has failed: "))
     assert watched.act("acknowledge", rule="failed", subject="fake-1.delay_task", by="nina", comment="on it") == (
         True,
-        "1 alarms acknowledged by nina.",
+        "1 alarm acknowledged by nina.",
     )
     alarm = watched.alarm("failed", "fake-1.delay_task")
     assert (alarm["state"], alarm["acknowledged_by"], alarm["comment"]) == ("acknowledged", "nina", "on it")
@@ -256,7 +256,7 @@ def test_the_command_line_shows_alarms_and_deals_with_them(watched):
     code, text = ocs()
     assert code == 1
     assert "critical firing       never  ghost  has not been heard since the watcher started, for " in text
-    assert ocs("ack", "never", "ghost", "--by", "nina") == (0, "1 alarms acknowledged by nina.\n")
+    assert ocs("ack", "never", "ghost", "--by", "nina") == (0, "1 alarm acknowledged by nina.\n")
     code, text = ocs("--json")
     assert code == 0
     assert json.loads(text)["alarms"][0]["acknowledged_by"] == "nina"
@@ -265,6 +265,6 @@ def test_the_command_line_shows_alarms_and_deals_with_them(watched):
     assert ocs("unmute", "never")[0] == 0
     code, text = ocs("unmute", "never")
     assert (code, text) == (1, "ocs: never of * is not muted; muted is: nothing\n")
-    assert ocs("reset", "never") == (0, "1 alarms reset.\n")
+    assert ocs("reset", "never") == (0, "1 alarm reset.\n")
     assert ocs("mute", "never")[0] == 2
     assert ocs("mute", "never", "--for", "soon")[0] == 1

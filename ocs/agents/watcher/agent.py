@@ -122,7 +122,7 @@ class Watcher:
         def act(now: float) -> str:
             by = given["by"] or "somebody"
             number = self.guard.board.acknowledge(given["rule"], given["subject"], by, given["comment"], now)
-            return f"{number} alarms acknowledged by {by}."
+            return f"{_alarms(number)} acknowledged by {by}."
 
         return self._act(act)
 
@@ -186,7 +186,7 @@ class Watcher:
         """
         given = params or {}
         reset = self.guard.reset
-        return self._act(lambda _now: f"{reset(given['rule'], given['subject'] or '*')} alarms reset.")
+        return self._act(lambda _now: f"{_alarms(reset(given['rule'], given['subject'] or '*'))} reset.")
 
     def _act(self, act: Callable[[float], str]) -> Result:
         """Do what a person wants, and show it at once; a mistake of theirs is the answer."""
@@ -245,6 +245,10 @@ class Watcher:
         except OCSError as error:
             return False, f"{name}: {error}."
         return True, f"{name} has taken the notification."
+
+
+def _alarms(number: int) -> str:
+    return "1 alarm" if number == 1 else f"{number} alarms"
 
 
 def _end_of_mute(length: Any, until: float | None, now: float) -> float:

@@ -128,7 +128,7 @@ class PostOffice:
     def troubles(self) -> list[str]:
         """Return why letters wait, a line for each target where they do."""
         return [
-            f"{name}: {courier.counts.trouble} ({len(courier.waiting)} notifications wait)"
+            f"{name}: {courier.counts.trouble} (notifications wait)"
             for name, courier in self._couriers.items()
             if courier.counts.trouble and courier.waiting
         ]
