@@ -186,7 +186,9 @@ class Guard:
     def _tick(self) -> Steps:
         now = self.now()
         slept, self._last_tick = now.steady - self._last_tick > HEARTBEAT_TIMEOUT, now.steady
-        if self.agent.is_at_work and (slept or not self._hears):
+        if not self.agent.is_at_work:
+            self._deaf()
+        elif slept or not self._hears:
             self._hears = True
             self._watch.link_up(now)
         for _ in self._watch.tick(now):

@@ -62,11 +62,11 @@ class Growth:
     """Tells whether a counter has grown lately, for one rule.
 
     Args:
-        within: how long a growth is told, in seconds.
+        rule: of the kind ``gap``.
     """
 
-    def __init__(self, within: float) -> None:
-        self._within = within
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
         self._last: dict[str, float] = {}
         self._grown: dict[str, tuple[float, float]] = {}
 
@@ -86,7 +86,7 @@ class Growth:
         more, when = self._grown.get(subject, (0.0, steady))
         if grown:
             self._grown[subject] = more, when = more + grown, steady
-        if not more or steady - when > self._within:
+        if not more or steady - when > self.rule.within:
             self._grown.pop(subject, None)
             return Sight(False)
         return Sight(True, more, f"{more:.0f} more have been lost")

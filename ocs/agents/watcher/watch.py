@@ -77,7 +77,8 @@ class Watch:
         known = {silence.rule: silence for silence in self._silences}
         self.rules = rules
         self._silences = [known.get(rule) or Silence(rule) for rule in rules.rules if rule.kind is Kind.NO_DATA]
-        self._growths = {rule.name: Growth(rule.within) for rule in rules.rules if rule.kind is Kind.GAP}
+        growths = {growth.rule: growth for growth in self._growths.values()}
+        self._growths = {rule.name: growths.get(rule) or Growth(rule) for rule in rules.rules if rule.kind is Kind.GAP}
         self._routes.clear()
         self.board.set_rules(rules.rules, self._is_still_about, now.wall)
         self._outside = {
@@ -97,11 +98,8 @@ class Watch:
         if rule.kind is Kind.ROUTER or subject == "router":
             return rule.kind is Kind.ROUTER and subject == "router"
         agent = self.roster.agents.get(f"{self._root}.{instance}")
-        if agent is None:
-            return pattern_match(instance, rule.agents)
-        return rule.fits(instance, agent.agent_class) and (
-            rule.kind not in OPERATION_KINDS or pattern_match(rest, rule.operations)
-        )
+        fits = pattern_match(instance, rule.agents) if agent is None else rule.fits(instance, agent.agent_class)
+        return fits and _is_about(rule, rest)
 
     def link_up(self, now: Moment) -> None:
         """Note that others can be heard from now on; until one timeout has passed nobody counts as silent."""
@@ -331,6 +329,20 @@ class Watch:
 
 
 _WITH_LIMITS = (Kind.VALUE, Kind.DISK, Kind.QUEUE, Kind.DATA)
+
+
+def _is_about(rule: Rule, rest: str) -> bool:
+    """Tell whether a rule is about what follows the instance-id in a subject."""
+    if rule.kind in OPERATION_KINDS:
+        return bool(rest) and pattern_match(rest, rule.operations)
+    if rule.kind not in (Kind.NO_DATA, Kind.VALUE):
+        return not rest
+    feed, _, field = rest.partition(".")
+    return pattern_match(feed, rule.feeds) and bool(field) == (rule.kind is Kind.VALUE) and _fits_field(rule, field)
+
+
+def _fits_field(rule: Rule, field: str) -> bool:
+    return not field or pattern_match(field, rule.fields)
 
 
 def _instance(address: str) -> str:

@@ -125,6 +125,32 @@ def test_rules_that_come_later_judge_what_is_known_and_alarms_of_others_end():
     assert bench.alarms == {}
 
 
+def test_an_alarm_ends_when_its_rule_is_about_another_feed_field_or_kind():
+    hot = Rule("hot", Kind.VALUE, fields="t*", high=1)
+    for other in (
+        Rule("hot", Kind.VALUE, fields="u", high=1),
+        Rule("hot", Kind.VALUE, fields="t*", feeds="other", high=1),
+        Rule("hot", Kind.EXPIRED),
+        Rule("hot", Kind.NO_DATA, wait=9),
+    ):
+        bench = Bench(hot)
+        bench.say([5])
+        bench.rules(Rule("hot", Kind.VALUE, fields="t", high=2))
+        assert bench.alarms == {("hot", "cam.temps.t"): "firing"}
+        bench.rules(other)
+        assert bench.alarms == {}
+
+
+def test_losses_are_counted_on_when_other_rules_change():
+    lost = Rule("lost", Kind.GAP)
+    bench = Bench(lost)
+    bench.beat("rec", "AggregatorAgent", record=3)
+    bench.watch.answer(Question("rec", "record"), {"data": {"dropped": {"a": 1}}}, bench.now)
+    bench.rules(lost, EXPIRED)
+    bench.watch.answer(Question("rec", "record"), {"data": {"dropped": {"a": 2}}}, bench.now)
+    assert bench.alarms == {("lost", "rec"): "firing"}
+
+
 def test_what_the_agent_says_stays_with_the_alarm():
     bench = Bench(Rule("failed", Kind.OPERATION_FAILED))
     bench.beat(acq=6)
