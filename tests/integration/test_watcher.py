@@ -243,6 +243,24 @@ def test_each_change_is_published_on_a_recorded_feed(watched, router, tmp_path):
         assert watched.watcher.stop() == 0
 
 
+def test_a_real_recorders_figures_are_watched(watched, tmp_path):
+    watched.start(
+        {"name": "disk", "kind": "disk", "below": "1000000 TiB", "paths": [str(tmp_path)]},
+        {"name": "few", "kind": "data_outside", "operation": "record", "path": "values_recorded", "low": 1e18},
+        {"name": "queue", "kind": "queue", "above": "1000 TiB"},
+    )
+    watched.site.add_instance(
+        "AggregatorAgent", "agg", ["--initial-state", "record", "--data-dir", str(tmp_path / "hk")]
+    )
+    watched.run_agent("agg", site=watched.site)
+    watched.fake()
+    watched.wait_for_state("firing", "disk", str(tmp_path))
+    alarm = watched.wait_for_state("firing", "disk", "agg")
+    assert "disk_free_bytes is " in alarm["message"]
+    assert watched.wait_for_state("firing", "few", "agg")["value"] >= 0
+    assert watched.alarm("queue", "agg") is None
+
+
 def test_the_command_line_shows_alarms_and_deals_with_them(watched):
     def ocs(*words):
         command = [sys.executable, "-m", "ocs.cli.main", "alarms", *words, *watched.site.args]
