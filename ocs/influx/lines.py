@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+import ujson
+
 __all__ = [
     "Lines",
     "chunks",
@@ -31,6 +33,9 @@ _LATEST: Final = _LARGEST / 1e9
 """Seconds since 1970 up to which a moment can be told in nanoseconds of 64 bits, and before which."""
 
 _LONGEST_NAME: Final = 1024
+
+_FEW: Final = 3
+"""Values up to which `repr` takes no longer than a call of something faster."""
 
 
 class Lines(NamedTuple):
@@ -153,7 +158,9 @@ def _uniform(column: Sequence[Any]) -> tuple[str, Sequence[Any]]:
     kind = kinds.pop()
     if kind is float:
         # The sum is finite only if every value is; if it overflows, they are looked at one by one.
-        return ("%r" if math.isfinite(sum(column)) else ""), column
+        if not math.isfinite(sum(column)):
+            return "", column
+        return ("%s", _float_texts(column)) if len(column) > _FEW else ("%r", column)
     if kind is int:
         return ("%ri" if max(column) <= _LARGEST and min(column) >= -_LARGEST - 1 else ""), column
     if kind is bool:
@@ -161,6 +168,12 @@ def _uniform(column: Sequence[Any]) -> tuple[str, Sequence[Any]]:
     if kind is str:
         return '"%s"', [text(value) for value in column]
     return "", column
+
+
+def _float_texts(column: Sequence[float]) -> list[str]:
+    """Return finite floats as texts, the shortest that mean the same numbers, several times as fast as `repr`."""
+    texts: list[str] = ujson.dumps(column)[1:-1].split(",")
+    return texts
 
 
 def _rows(head: str, plain: list[str], values: list[Sequence[Any]], times: Sequence[Any]) -> list[str]:

@@ -19,7 +19,7 @@ _TURN: Final = 0.25
 """Seconds between two looks at what has come: so much at most is lost when the process is killed."""
 
 _SHOW_EVERY: Final = 1.0
-_MOST_VALUES: Final = 2_000_000
+_MOST_VALUES: Final = 1_000_000
 _ENTRY_BYTES: Final = 256 << 10
 
 
@@ -178,6 +178,8 @@ class Publisher:
             for points, body in chunks(lines.rows, _ENTRY_BYTES):
                 self.spool.put(body, points)
                 self._last_updated = self._clock()
+            if self.spool.crowded:
+                self.spool.write()
 
     def _show(self, session: Any) -> None:
         session.data = self.data()

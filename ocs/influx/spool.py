@@ -31,6 +31,9 @@ _SYNC_EVERY: Final = 5.0
 """Seconds between two times at which what was written is made to outlive a power cut."""
 
 _BUFFERED: Final = 4 << 20
+_MANY: Final = 64
+"""Entries that wait to be written, a few MiB at most."""
+
 _SEGMENT: Final = 16 << 20
 _LEAST_SEGMENT: Final = 64 << 10
 _OPEN_EVERY: Final = 5.0
@@ -186,6 +189,11 @@ class Spool:
         while self._unwritten and self._unwritten[0].end <= oldest.end:
             self._unwritten.popleft()
 
+    @property
+    def crowded(self) -> bool:
+        """Whether so much has come since the last `write` that it should be called now."""
+        return len(self._unwritten) > _MANY
+
     def write(self) -> None:
         """Bring to the disk what waits, and drop what need not wait any more. Call it a few times a second."""
         if self._journal is None and self._steady() >= self._next_open:
@@ -217,7 +225,7 @@ class Spool:
                 self._make_room()
         with self._lock:
             self._written = self._end  # by whoever puts lines: nothing has come meanwhile
-        if journal.buffered > _BUFFERED or self._steady() >= self._next_sync:
+        if self._steady() >= self._next_sync:
             self._next_sync = self._steady() + _SYNC_EVERY
             journal.sync()
 

@@ -24,7 +24,6 @@ bind-address = "127.0.0.1:{rpc}"
   dir = "{folder}/data"
   wal-dir = "{folder}/wal"
   query-log-enabled = false
-  wal-fsync-delay = "100ms"
 [coordinator]
 [retention]
 [monitor]
