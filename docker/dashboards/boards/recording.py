@@ -50,7 +50,7 @@ _ROUTER: Final = (
 _RECORDER: Final = (
     Panel(
         "Lost messages",
-        "Messages that could not be had again; each is a gap in the archive. `ocs-checkdata --gaps` shows where.",
+        "Messages that could not be had again; each is a gap in the archive. `ocs data gaps` shows where.",
         Kind.TILES,
         {_PROMETHEUS: Query("ocs_recorder_lost_messages_total", "{{agent}}")},
         limits={1: "red"},
