@@ -4,7 +4,7 @@ Free of clocks and of WAMP: what is seen and done comes in with its time; what f
 `take_notices`.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from heapq import nsmallest
@@ -29,6 +29,8 @@ __all__ = ["MAX_ALARMS", "MAX_MUTES", "Board", "Change", "Mute", "Notice"]
 MAX_ALARMS = 20_000
 """Alarms that are kept at the same time; further ones are counted."""
 MAX_MUTES = 1_000
+SLICE = 500
+"""Alarms that time passes for before others get a turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +121,19 @@ class Board:
 
     def tick(self, now: float) -> None:
         """Let time pass: pending alarms ripen, mutes end, alarms that nobody acknowledges are escalated."""
+        for _ in self.turns(now):
+            pass
+
+    def turns(self, now: float) -> Iterator[None]:
+        """Do what `tick` does; yields where others may have a turn."""
         left = [mute for mute in self.mutes if mute.until > now]
         mutes_ended, self.mutes = len(left) < len(self.mutes), left
-        for key, alarm in list(self.alarms.items()):
-            if mutes_ended or self._may_be_due(key, alarm):
+        for number, key in enumerate(list(self.alarms)):
+            alarm = self.alarms.get(key)  # it may have ended in others' turns
+            if alarm is not None and (mutes_ended or self._may_be_due(key, alarm)):
                 self._put(key, after_time(alarm, now), now)
+            if number % SLICE == SLICE - 1:
+                yield
 
     def _may_be_due(self, key: Key, alarm: Alarm) -> bool:
         """Tell cheaply whether time can do anything to an alarm; to most of a thousand it cannot."""

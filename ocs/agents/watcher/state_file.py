@@ -14,6 +14,7 @@ from ocs.agents.watcher.board import Board, Mute
 __all__ = ["Left", "read_state", "state_text", "write_state"]
 
 _VERSION = 1
+_FIELDS = tuple(one.name for one in fields(Alarm))
 
 
 @dataclass(slots=True)
@@ -33,11 +34,16 @@ def state_text(board: Board, letters: Mapping[str, list[dict[str, Any]]]) -> str
     return json.dumps(
         {
             "version": _VERSION,
-            "alarms": [{**key._asdict(), **asdict(alarm)} for key, alarm in board.alarms.items()],
+            "alarms": [_entry(key, alarm) for key, alarm in board.alarms.items()],
             "mutes": [asdict(mute) for mute in board.mutes],
             "letters": {name: waiting for name, waiting in letters.items() if waiting},
         }
     )
+
+
+def _entry(key: Key, alarm: Alarm) -> dict[str, Any]:
+    """Return an alarm as it is kept; `asdict` copies deeply, which takes ten times as long."""
+    return {**key._asdict(), **{name: getattr(alarm, name) for name in _FIELDS}}
 
 
 def write_state(path: Path, text: str) -> None:
@@ -91,7 +97,7 @@ def _left(found: Any, path: Path) -> Left:
 
 
 def _alarm(entry: dict[str, Any]) -> Alarm:
-    known = {name.name: entry[name.name] for name in fields(Alarm) if name.name in entry}
+    known = {name: entry[name] for name in _FIELDS if name in entry}
     known["phase"] = Phase(known["phase"])
     known["since"], known["ripe"] = float(known["since"]), float(known["ripe"])
     known["told"] = tuple(str(name) for name in _list(known.get("told")))

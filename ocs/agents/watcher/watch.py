@@ -317,7 +317,7 @@ class Watch:
             if rule.kind is Kind.ROUTER:
                 sight = Sight(bad=since is None, message="there is no connection to the router")
                 self.board.see(rule, "router", sight, now.wall)
-        self.board.tick(now.wall)
+        yield from self.board.turns(now.wall)
 
     def _miss_named_agents(self, now: Moment) -> None:
         """Miss agents that a rule names one by one, and that have never been heard."""
