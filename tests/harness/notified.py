@@ -51,10 +51,10 @@ class Webhook(Received):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 status = hook.answers.pop(0) if hook.answers else 204
                 hook.headers.append(dict(self.headers))
+                if status < 300:  # before the answer: who has it finds what was sent
+                    hook.put(json.loads(body))
                 self.send_response(status)
                 self.end_headers()
-                if status < 300:
-                    hook.put(json.loads(body))
 
             def log_message(self, *_args: Any) -> None:
                 """Keep the tests' output clean."""
