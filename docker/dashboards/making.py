@@ -87,9 +87,15 @@ def _source(backend: Backend) -> dashboard.DataSourceRef:
 
 def _variable(variable: Variable, backend: Backend) -> _Variable:
     if variable.choices:
-        return parts.CustomVariable(variable.name).label(variable.label).values(",".join(variable.choices))
+        first = dashboard.VariableOption(text=variable.choices[0], value=variable.choices[0], selected=True)
+        chosen = parts.CustomVariable(variable.name).label(variable.label).values(",".join(variable.choices))
+        return chosen.current(first)
     if not variable.query:
         return parts.TextBoxVariable(variable.name).label(variable.label).default_value("")
+    return _listed(variable, backend)
+
+
+def _listed(variable: Variable, backend: Backend) -> parts.QueryVariable:
     made = parts.QueryVariable(variable.name).label(variable.label).query(variable.query).datasource(_source(backend))
     made.refresh(dashboard.VariableRefresh.ON_TIME_RANGE_CHANGED).sort(dashboard.VariableSort.NATURAL_ASC)
     if variable.regex:
@@ -117,12 +123,20 @@ def _colored(made: Any, panel: Panel) -> Builder[dashboard.Panel]:
         made.mappings([_meaning(panel.states)])
     if panel.limits:
         made.thresholds(_limits(panel.limits))
-    if panel.states or panel.limits:
+    if panel.kind is Kind.LINES:
+        # Lines keep colours of their own, to be told apart; where the limits are is drawn.
+        if panel.limits:
+            made.thresholds_style(_dashed())
+    elif panel.states or panel.limits:
         made.color_scheme(parts.FieldColor().mode(dashboard.FieldColorModeId.THRESHOLDS))
         if panel.kind is Kind.TABLE:
             made.override_by_name(panel.colored, [dashboard.DynamicConfigValue("custom.cellOptions", _COLORED)])
     colored: Builder[dashboard.Panel] = made
     return colored
+
+
+def _dashed() -> common_parts.GraphThresholdsStyleConfig:
+    return common_parts.GraphThresholdsStyleConfig().mode(common.GraphThresholdsStyleMode.DASHED)
 
 
 def _target(query: Query, kind: Kind, backend: Backend) -> Builder[Dataquery]:
