@@ -157,10 +157,7 @@ def _uniform(column: Sequence[Any]) -> tuple[str, Sequence[Any]]:
         return "", column
     kind = kinds.pop()
     if kind is float:
-        # The sum is finite only if every value is; if it overflows, they are looked at one by one.
-        if not math.isfinite(sum(column)):
-            return "", column
-        return ("%s", _float_texts(column)) if len(column) > _FEW else ("%r", column)
+        return _uniform_floats(column)
     if kind is int:
         return ("%ri" if max(column) <= _LARGEST and min(column) >= -_LARGEST - 1 else ""), column
     if kind is bool:
@@ -168,6 +165,13 @@ def _uniform(column: Sequence[Any]) -> tuple[str, Sequence[Any]]:
     if kind is str:
         return '"%s"', [text(value) for value in column]
     return "", column
+
+
+def _uniform_floats(column: Sequence[float]) -> tuple[str, Sequence[Any]]:
+    # The sum is finite only if every value is; if it overflows, they are looked at one by one.
+    if not math.isfinite(sum(column)):
+        return "", column
+    return ("%s", _float_texts(column)) if len(column) > _FEW else ("%r", column)
 
 
 def _float_texts(column: Sequence[float]) -> list[str]:

@@ -18,10 +18,9 @@ Result = tuple[bool, str]
 
 
 class Wiring:
-    """Subscribes an agent to all feeds, and runs a `Publisher` while the process ``record`` runs.
+    """Takes the events of all feeds, and runs a `Publisher` while the process ``record`` runs.
 
     Args:
-        agent: the OCSAgent.
         args: the parsed arguments; see `ocs.influx.options.add_common`.
         server: the database.
         folder: where to keep what waits; None: in memory alone.
@@ -33,7 +32,6 @@ class Wiring:
 
     def __init__(
         self,
-        agent: Any,
         args: argparse.Namespace,
         server: Server,
         folder: Path | None,
@@ -48,7 +46,10 @@ class Wiring:
         self._spool_bytes = option(args, "spool_size", int, default=DISK_BYTES)
         self._clock = clock
         self._publisher: Publisher | None = None
-        agent.subscribe_on_start(self.inbox.put, f"{args.address_root}..feeds.", options={"match": "wildcard"})
+
+    def take(self, event: Any, frame: object = None) -> None:  # noqa: ARG002 - to be subscribed with `takes_frame`
+        """Take an event, in the reactor's thread; never waits, never raises."""
+        self.inbox.put(event)
 
     def record(self, session: Any, *, once: bool) -> Result:
         """Run the process; in its own thread."""
