@@ -101,6 +101,13 @@ def unanswered(dashboard: Mapping[str, Any], source: Influx | Prometheus) -> lis
     ]
 
 
+def panel_shows(dashboard: Mapping[str, Any], title: str, source: Influx | Prometheus) -> dict[Labels, float]:
+    """Return the newest values that the first panel of a title shows."""
+    values = resolve(dashboard, source.own, lambda backend, text: source.listed(text))
+    asked = next(asked for asked in questions(dashboard) if asked.place.endswith(f": {title}"))
+    return source.newest(asked, _filled(asked, values, source), time.time())
+
+
 def answers(asked: Question, source: Influx | Prometheus) -> dict[Labels, float]:
     """Return what a rule's question is answered."""
     return source.newest(asked, _filled(asked, source.own, source), time.time())

@@ -5,8 +5,9 @@ import time
 import pytest
 from dashboards.files import FOLDER
 
+from ocs.base import OpCode
 from tests.harness.grafana import read_dashboards, read_rules, rule_questions
-from tests.harness.grafana_asking import Influx, answers, firing, unanswered
+from tests.harness.grafana_asking import Influx, answers, firing, panel_shows, unanswered
 from tests.harness.waiting import wait_for
 
 DASHBOARDS = read_dashboards(FOLDER / "dashboards" / "influxdb")
@@ -23,27 +24,34 @@ WATCHED = "rules: [{name: a task failed, kind: operation_failed}]"
 
 
 @pytest.fixture
-def source(influxd, site, run_agent, tmp_path):
+def agents():
+    """The running agents of `source`, by name."""
+    return {}
+
+
+@pytest.fixture
+def source(influxd, site, run_agent, tmp_path, agents):
     """A site whose feeds get into a database; when this returns, they have."""
+    database = tmp_path.name  # of this test alone
     site.add_instance("RegistryAgent", "registry", ["--wait-time", "1"])
     site.add_instance(
         "AggregatorAgent", "aggregator", ["--initial-state", "record", "--data-dir", str(tmp_path / "hk")]
     )
     site.add_instance("FakeDataAgent", "fake-1", ["--mode", "acq"])
     site.add_instance(
-        "InfluxDBAgent", "influxdb", ["--host", influxd.host, "--port", influxd.port, "--database", "dashboards"]
+        "InfluxDBAgent", "influxdb", ["--host", influxd.host, "--port", influxd.port, "--database", database]
     )
     site.path.with_name("watcher-rules.yaml").write_text(WATCHED)
     site.add_instance("WatcherAgent", "watcher", [])
     for name in ("registry", "influxdb", "aggregator", "watcher"):
-        run_agent(name)
-    fake = run_agent("fake-1")
-    assert not fake.client.delay_task(delay=0.1, succeed=False).session["success"]
-    made = Influx(influxd, "dashboards")
-    wait_for(lambda: "dashboards" in influxd.databases(), 30)
-    wait_for(lambda: len(influxd.query(STATES, "dashboards")), 30)
-    wait_for(lambda: len(influxd.query(PUBLISHED, "dashboards")), 30)
-    wait_for(lambda: len(influxd.query(ALARMS, "dashboards")), 30)
+        agents[name] = run_agent(name)
+    agents["fake-1"] = run_agent("fake-1")
+    assert not agents["fake-1"].client.delay_task(delay=0.1, succeed=False).session["success"]
+    made = Influx(influxd, database)
+    wait_for(lambda: database in influxd.databases(), 30)
+    wait_for(lambda: len(influxd.query(STATES, database)), 30)
+    wait_for(lambda: len(influxd.query(PUBLISHED, database)), 30)
+    wait_for(lambda: len(influxd.query(ALARMS, database)), 30)
     wait_for(lambda: any("aggregator_record" in name for name in made.listed("SHOW FIELD KEYS FROM /registry/")), 30)
     return made
 
@@ -53,6 +61,26 @@ def test_every_question_is_answered(source):
     asked = [asked for rule in RULES.values() for asked in rule_questions(rule)]
     # The site is young: what a rule asks of minutes ago is asked of now.
     assert [one.place for one in asked if not answers(one._replace(begin=600, end=0), source)] == []
+
+
+def test_what_happens_shows_on_the_operation_monitor(source, agents):
+    monitor = next(dashboard for dashboard in DASHBOARDS if dashboard["uid"] == "ocs-operations-influxdb")
+
+    def becomes(operation, code):
+        name = f"observatory.registry last_observatory_{operation}"
+        wait_for(lambda: panel_shows(monitor, "Operations", source).get((("name", name),)) == code, 30)
+
+    becomes("fake_1_acq", OpCode.RUNNING)
+    becomes("fake_1_delay_task", OpCode.FAILED)
+    agents["aggregator"].client.record.stop()
+    becomes("aggregator_record", OpCode.SUCCEEDED)
+    fake = agents["fake-1"].client
+    fake.acq.stop()
+    fake.acq.wait(timeout=20)
+    fake.acq.start(degradation_period=3)
+    becomes("fake_1_acq", OpCode.DEGRADED)
+    agents["fake-1"].kill()
+    becomes("fake_1_acq", OpCode.EXPIRED)
 
 
 def write_history(influxd, database, **states):
