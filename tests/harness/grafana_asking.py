@@ -44,6 +44,11 @@ class Influx:
         found = self._server.query(text.replace("$timeFilter", span), self._database)
         return dict(pair for series in found for pair in self._columns(series))
 
+    def rows(self, text: str) -> list[dict[str, Any]]:
+        """Return the rows of a table."""
+        found = self._server.query(text, self._database)
+        return [dict(zip(series["columns"], row, strict=True)) for series in found for row in series["values"]]
+
     def _columns(self, series: Mapping[str, Any]) -> list[tuple[Labels, float]]:
         tags = tuple(sorted(series.get("tags", {}).items()))
         columns = zip(*series["values"], strict=True)

@@ -92,7 +92,7 @@ class FakeDataAgent:
 
         Parameters:
             test_mode (bool): Run the loop once. Default is False.
-            degradation_period (float): Pretend to be in trouble for this many seconds, then to be well for as many,
+            degradation_period (float): Pretend to be well for this many seconds, then to be in trouble for as many,
                 and so on; for trying out monitors. Default is None: always well.
 
         Notes:

@@ -34,6 +34,8 @@ READ_EVERY = 2.0
 """How often the rules file is looked at, in seconds."""
 SAVE_EVERY = 2.0
 """Shortest time between two writings of the state file, in seconds."""
+STEP = 1e-6
+"""Seconds between the samples of changes that are of the same moment."""
 MOST_SHOWN = 500
 """Alarms in session.data; of the others there is a count."""
 
@@ -78,7 +80,7 @@ class Guard:
         self._loops: list[LoopingCall] = []
         self._topics: set[str] = set()
         self._hears = False
-        self._last_tick = self._last_save = float("-inf")
+        self._last_tick = self._last_save = self._stamp = float("-inf")
         self._state_trouble: str | None = None
         self._malformed = 0
         self._saving = self._measuring = False
@@ -213,7 +215,8 @@ class Guard:
             self.log.info(
                 "{state}: {rule}: {subject}: {why}", state=change.state, why=change.message, **change.key._asdict()
             )
-            self.agent.publish_to_feed(FEED, _sample(change))
+            self._stamp = _later(change.time, self._stamp)
+            self.agent.publish_to_feed(FEED, _sample(change, self._stamp))
 
     def _ask_why(self, changes: Sequence[Change]) -> None:
         """Ask agents what they have to say of operations in trouble, so that people are told the reason too."""
@@ -313,7 +316,17 @@ def _matching(topic: str) -> dict[str, str] | None:
     return {"match": "wildcard"} if "" in topic.split(".") else None
 
 
-def _sample(change: Change) -> dict[str, Any]:
+def _later(when: float, before: float) -> float:
+    """Return a time that no other sample has: of samples of one moment, a database keeps the last alone.
+
+    Args:
+        when: of the change (unix s).
+        before: of the sample before; one from before the clock was set does not count.
+    """
+    return before + STEP if when <= before < when + 1.0 else when
+
+
+def _sample(change: Change, when: float) -> dict[str, Any]:
     data = {
         "rule": change.key.rule,
         "subject": change.key.subject,
@@ -322,7 +335,7 @@ def _sample(change: Change) -> dict[str, Any]:
         "value": float("nan") if change.value is None else float(change.value),
         "message": change.message,
     }
-    return {"block_name": "alarms", "timestamp": change.time, "data": data}
+    return {"block_name": "alarms", "timestamp": when, "data": data}
 
 
 def _last_words(session: Mapping[str, Any]) -> str | None:
