@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeGuard
 
 import ujson
 
@@ -32,7 +32,11 @@ _LARGEST: Final = (1 << 63) - 1
 _LATEST: Final = _LARGEST / 1e9
 """Seconds since 1970 up to which a moment can be told in nanoseconds of 64 bits, and before which."""
 
-_LONGEST_NAME: Final = 1024
+_NAME: Final = re.compile(r'(?!#)[^\n\r\0"]{1,1024}(?<!\\)')
+"""A line that begins with # is a comment, a quote would hide where a line ends, and a backslash takes what follows."""
+
+_MOST_KNOWN: Final = 1 << 13
+"""Names whose form in a line is remembered."""
 
 _FEW: Final = 3
 """Values up to which `repr` takes no longer than a call of something faster."""
@@ -47,24 +51,22 @@ class Lines(NamedTuple):
     """How many values were left out, by reason: ``not_finite``, ``too_large``, ``type``, ``name``, ``time``."""
 
 
-def is_name(name: object) -> bool:
+def is_name(name: object) -> TypeGuard[str]:
     """Tell whether the protocol can express a name of a measurement, tag or field."""
-    return (
-        isinstance(name, str)
-        and 0 < len(name) <= _LONGEST_NAME
-        and not name.endswith("\\")
-        and not name.startswith("#")  # a line that begins so is a comment
-        and not any(c in name for c in '\n\r\0"')  # a quote in a name would hide where a line ends
-    )
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
-@lru_cache(4096)
+@lru_cache(_MOST_KNOWN)
+def _field(name: object) -> str:
+    """Return a field's name as it stands in a line; "" if it is no name."""
+    return key(name) if is_name(name) else ""
+
+
 def key(name: str) -> str:
     """Return a tag's or a field's name, or a tag's value, as it stands in a line."""
     return measurement(name).replace("=", "\\=")
 
 
-@lru_cache(4096)
 def measurement(name: str) -> str:
     """Return a measurement's name as it stands in a line."""
     return name.replace(",", "\\,").replace(" ", "\\ ")
@@ -105,7 +107,7 @@ def _is_time(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and -_LATEST < value < _LATEST
 
 
-@lru_cache(1024)
+@lru_cache(_MOST_KNOWN)
 def _head(name: str, feed: str) -> str:
     return f"{measurement(name)},feed={key(feed)} ".replace("%", "%%")
 
@@ -120,7 +122,7 @@ def encode(name: str, feed: str, times: Sequence[int | None], columns: Mapping[s
         columns: field → values, as many as moments.
     """
     left_out: Counter[str] = Counter()
-    good = {field: column for field, column in columns.items() if is_name(field)}
+    good = {field: column for given, column in columns.items() if (field := _field(given))}
     if len(good) < len(columns):
         left_out["name"] += (len(columns) - len(good)) * len(times)
     if None in times:
@@ -131,10 +133,10 @@ def encode(name: str, feed: str, times: Sequence[int | None], columns: Mapping[s
     for field, column in good.items():
         form, found = _uniform(column)
         if form:
-            plain.append(f"{key(field).replace('%', '%%')}={form}")
+            plain.append(f"{field.replace('%', '%%')}={form}")
             values.append(found)
         else:
-            patched.append(_patches(key(field), column, left_out))
+            patched.append(_patches(field, column, left_out))
     if not patched:
         return Lines(_rows(_head(name, feed), plain, values, times) if plain else [], left_out)
     return Lines(_patched_rows(_head(name, feed), plain, values, patched, times), left_out)

@@ -5,13 +5,12 @@ A message is taken apart without trusting it; what cannot be used is counted by 
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
+from ocs.feeds.recorded import is_recorded
 from ocs.influx.lines import Lines, encode, exactly, is_name, line_times
 
 __all__ = ["Block", "blocks_of", "is_wanted", "message_lines", "source_of"]
-
-_PAIR: Final = 2
 
 
 class Block(NamedTuple):
@@ -25,12 +24,9 @@ class Block(NamedTuple):
 
 def is_wanted(event: object) -> bool:
     """Tell whether an event is of a feed that goes to InfluxDB; cheap, for the reactor's thread."""
-    if not isinstance(event, list | tuple) or len(event) != _PAIR:
+    if not is_recorded(event):
         return False
-    feed = event[1]
-    if not isinstance(feed, dict) or feed.get("record") is not True:
-        return False
-    params = feed.get("agg_params")
+    params = event[1].get("agg_params")
     # In doubt it is written.
     return not (isinstance(params, dict) and params.get("exclude_influx") in (True, 1))
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from ocs.influx.lines import chunks, exactly, in_microseconds
-from ocs.influx.points import is_wanted, message_lines
+from ocs.influx.points import is_wanted
+from ocs.influx.runs import run_lines, runs_of
 from ocs.influx.sender import Sender, merged
 from ocs.influx.server import Server
 from ocs.influx.spool import DISK_BYTES, Spool
@@ -77,6 +78,9 @@ def _is_event(event: Any) -> bool:
 
 def _weight(data: Any) -> int:
     """Return about how many values a message has; what is not built like one counts as a large one."""
+    packed: int | None = getattr(data, "values_packed", None)
+    if packed is not None:
+        return packed
     try:
         return sum(len(block["timestamps"]) * len(block["data"]) for block in data.values()) + 1
     except (TypeError, LookupError, AttributeError):
@@ -167,12 +171,12 @@ class Publisher:
         self._show(session)
 
     def _take(self) -> None:
-        for data, feed in self._inbox.take():
+        for run in runs_of(self._inbox.take()):
             try:
-                lines = message_lines(data, feed, self._nanoseconds)
+                lines = run_lines(run, self._nanoseconds)
             except Exception as error:  # nobody's message may end the publishing of all others
-                self._left_out["structure"] += 1
-                self._tell(f"a message of {str(feed.get('address'))[:200]} cannot be used: {error!r}")
+                self._left_out["structure"] += len(run.messages)
+                self._tell(f"a message of {str(run.feed.get('address'))[:200]} cannot be used: {error!r}")
                 continue
             self._left_out += lines.left_out
             for points, body in chunks(lines.rows, _ENTRY_BYTES):

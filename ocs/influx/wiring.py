@@ -11,6 +11,7 @@ from ocs.influx.options import option
 from ocs.influx.publisher import Inbox, Publisher
 from ocs.influx.server import Server
 from ocs.influx.spool import DISK_BYTES
+from ocs.wamp.frames import Reader, takes_frame
 
 __all__ = ["Wiring"]
 
@@ -28,6 +29,7 @@ class Wiring:
 
     Attributes:
         inbox: the events that wait to be published.
+        take: the handler of events, to be subscribed with; never waits, never raises.
     """
 
     def __init__(
@@ -39,6 +41,8 @@ class Wiring:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.inbox = Inbox()
+        # Nobody needs the frames; but what takes them is given many events at once, at half the cost of each.
+        self.take = takes_frame(self._take, _quick_reader())
         self._server = server
         self._folder = folder
         self._compress = bool(option(args, "gzip", bool, default=False))
@@ -47,8 +51,7 @@ class Wiring:
         self._clock = clock
         self._publisher: Publisher | None = None
 
-    def take(self, event: Any, frame: object = None) -> None:  # noqa: ARG002 - to be subscribed with `takes_frame`
-        """Take an event, in the reactor's thread; never waits, never raises."""
+    def _take(self, event: Any, frame: object = None) -> None:  # noqa: ARG002 - to be subscribed with `takes_frame`
         self.inbox.put(event)
 
     def record(self, session: Any, *, once: bool) -> Result:
@@ -91,3 +94,12 @@ class Wiring:
         if (publisher := self._publisher) is not None:
             publisher.call()
         return True, "Writing what is held."
+
+
+def _quick_reader() -> Reader | None:
+    """Return what reads messages of numbers without a look at each; None where there is no NumPy."""
+    try:
+        from ocs.feeds.packed import PackedReader  # noqa: PLC0415 - NumPy is slow to load: not for --help
+    except ImportError:
+        return None
+    return PackedReader()

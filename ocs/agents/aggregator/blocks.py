@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ocs.agents.aggregator.columns import Column, Ticks, Values, as_ticks, split_kinds, ticks_of, widest
 from ocs.agents.aggregator.messages import Fault
-from ocs.agents.aggregator.packed import PackedBlock, floats
+from ocs.feeds.packed import PackedBlock, floats
 
 __all__ = [
     "MAX_PACKED_WASTE",

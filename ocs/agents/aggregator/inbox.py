@@ -5,7 +5,8 @@ from collections import deque
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
-from ocs.agents.aggregator.messages import is_recorded, weight
+from ocs.agents.aggregator.messages import weight
+from ocs.feeds.recorded import is_recorded
 
 __all__ = ["FORGET", "MAX_VALUES", "Event", "Inbox", "Item", "Kind"]
 

@@ -15,7 +15,6 @@ __all__ = [
     "RawBlock",
     "bare",
     "brief",
-    "is_recorded",
     "raw_blocks",
     "read_envelope",
     "text_length",
@@ -73,14 +72,6 @@ def brief(value: object) -> str:
     else:
         return f"a value of type {type(value).__name__}"
     return shown if len(value) <= _BRIEF else f"{shown}… ({len(value)} characters)"
-
-
-def is_recorded(event: object) -> TypeGuard[Sequence[Any]]:
-    """Tell whether the event is of a recorded feed; cheap, for the reactor's thread."""
-    if not isinstance(event, list | tuple) or len(event) != 2:  # noqa: PLR2004 - the pair of data and envelope
-        return False
-    feed = event[1]
-    return isinstance(feed, dict) and feed.get("record") is True
 
 
 def weight(data: Any) -> int:

@@ -23,8 +23,8 @@ from ocs.agents.aggregator.messages import (
     raw_blocks,
     text_length,
 )
-from ocs.agents.aggregator.packed import PackedData
 from ocs.agents.aggregator.schema import FeedSchema, Layout
+from ocs.feeds.packed import PackedData
 
 __all__ = ["MAX_BLOCKS", "MAX_FRAME_BYTES", "BlockView", "Provider"]
 

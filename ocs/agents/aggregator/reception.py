@@ -11,10 +11,11 @@ import msgpack
 from twisted.internet.task import LoopingCall
 
 from ocs.agents.aggregator.inbox import FORGET, Inbox, Item, Kind
-from ocs.agents.aggregator.messages import is_recorded, weight
+from ocs.agents.aggregator.messages import weight
 from ocs.agents.aggregator.notebook import Notebook, note_item
 from ocs.agents.aggregator.notes import Note
 from ocs.agents.aggregator.streams import Fetched, Key, Lost, Request, Streams, stream_of
+from ocs.feeds.recorded import is_recorded
 from ocs.wamp.frames import ARGUMENTS, Frame, pack_event, takes_frame
 
 __all__ = ["Reception"]
@@ -53,7 +54,7 @@ class Reception:
         self._inbox = inbox
         self._notebook = notebook
         self._asking = LoopingCall(self._turn_or_tell)
-        from ocs.agents.aggregator.packed import PackedReader  # noqa: PLC0415 - NumPy is slow to load: not for --help
+        from ocs.feeds.packed import PackedReader  # noqa: PLC0415 - NumPy is slow to load: not for --help
 
         self.take = takes_frame(self._take, PackedReader())
 

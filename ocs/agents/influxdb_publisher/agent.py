@@ -11,7 +11,6 @@ from ocs.errors import InfluxOptionError
 from ocs.influx.options import add_common, flag, from_environment, option, port
 from ocs.influx.server import Server, server_v1
 from ocs.influx.wiring import Wiring
-from ocs.wamp.frames import takes_frame
 
 __all__ = ["InfluxDBAgent", "main", "make_parser"]
 
@@ -37,9 +36,7 @@ class InfluxDBAgent:
         own = state_folder(args, realm, str(agent.agent_address))
         server = _server(args, os.environ if environment is None else environment)
         self._wiring = Wiring(args, server, own / "influxdb" if own is not None else None)
-        # Nobody needs the frames; but what takes them is given many events at once, at half the cost of each.
-        take = takes_frame(self._wiring.take)
-        agent.subscribe_on_start(take, f"{args.address_root}..feeds.", options={"match": "wildcard"})
+        agent.subscribe_on_start(self._wiring.take, f"{args.address_root}..feeds.", options={"match": "wildcard"})
         agent.register_process(
             "record",
             self.record,

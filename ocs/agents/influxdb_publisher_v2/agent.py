@@ -10,7 +10,6 @@ from ocs.core.keeping import state_folder
 from ocs.errors import InfluxOptionError
 from ocs.influx.options import add_common, option, v2_from_environment
 from ocs.influx.wiring import Wiring
-from ocs.wamp.frames import takes_frame
 
 __all__ = ["InfluxDBAgentv2", "main", "make_parser"]
 
@@ -40,9 +39,7 @@ class InfluxDBAgentv2:
         bucket = option(args, "bucket", str, "") or environment.get("INFLUXDB_V2_BUCKET") or BUCKET
         server = v2_from_environment(environment, bucket)
         self._wiring = Wiring(args, server, own / "influxdb" if own is not None else None)
-        # Nobody needs the frames; but what takes them is given many events at once, at half the cost of each.
-        take = takes_frame(self._wiring.take)
-        agent.subscribe_on_start(take, f"{args.address_root}..feeds.", options={"match": "wildcard"})
+        agent.subscribe_on_start(self._wiring.take, f"{args.address_root}..feeds.", options={"match": "wildcard"})
         agent.register_process(
             "record",
             self.record,

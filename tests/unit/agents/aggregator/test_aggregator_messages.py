@@ -7,11 +7,11 @@ from ocs.agents.aggregator.messages import (
     Envelope,
     Fault,
     RawBlock,
-    is_recorded,
     raw_blocks,
     read_envelope,
     weight,
 )
+from ocs.feeds.recorded import is_recorded
 from tests.harness.archive import ADDRESS, envelope, message
 
 SCALARS = st.one_of(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ocs.agents.aggregator.drivers import Provider
 from ocs.agents.aggregator.messages import weight
-from ocs.agents.aggregator.packed import PackedData, PackedReader, floats, learned
+from ocs.feeds.packed import PackedData, PackedReader, floats, learned
 from tests.harness.archive import ADDRESS, envelope, message
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
@@ -250,7 +250,7 @@ def test_after_a_change_the_new_kind_of_message_is_learned():
 
 def test_a_feed_that_never_stays_the_same_is_learned_ever_more_rarely(monkeypatch):
     tries = []
-    monkeypatch.setattr("ocs.agents.aggregator.packed.learned", tries.append)
+    monkeypatch.setattr("ocs.feeds.packed.learned", tries.append)
     reader = PackedReader()
     for seconds in range(1000):
         reader(steady(float(seconds)))
@@ -266,7 +266,7 @@ def test_the_memory_for_templates_is_bounded():
 
 
 def test_an_idle_template_makes_room(monkeypatch):
-    monkeypatch.setattr("ocs.agents.aggregator.packed._IDLE", 5)
+    monkeypatch.setattr("ocs.feeds.packed._IDLE", 5)
     reader = PackedReader(max_bytes=2000)
     first, second = (
         steady(1.0, details={"topic": topic}) for topic in ("observatory.a.feeds.b", "observatory.a.feeds.c")

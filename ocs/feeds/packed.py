@@ -1,4 +1,4 @@
-"""Messages of numbers, left as they came until a frame is made of them: nothing is done per value before.
+"""Messages of numbers, left as they came until somebody needs the numbers: nothing is done per value before.
 
 The messages of a feed are alike: the same bytes in the same places, but for their numbers. What one of them consists of
 is learned once (`Template`); of the others it is only checked that they differ from it in nothing but the eight bytes
@@ -14,8 +14,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ocs.agents.aggregator.cbor_map import Floats, Number, Unfit, map_of
-from ocs.agents.aggregator.messages import is_recorded
+from ocs.feeds.cbor_map import Floats, Number, Unfit, map_of
+from ocs.feeds.recorded import is_recorded
 from ocs.wamp.frames import CBOR, read_event, read_message
 
 __all__ = ["PackedBlock", "PackedData", "PackedReader", "Template", "floats", "learned"]
@@ -141,7 +141,7 @@ class _Known:
 
 
 class PackedReader:
-    """Reads the events of a recorder: quickly, if they are built like earlier ones of their feed. For one thread only.
+    """Reads events of recorded feeds: quickly, if they are built like earlier ones of their feed. For one thread only.
 
     Args:
         max_bytes: how much memory the templates may take.

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocs.agents.aggregator.cbor_map import Array, Floats, Map, Number, Unfit, map_of
+from ocs.feeds.cbor_map import Array, Floats, Map, Number, Unfit, map_of
 
 ITEMS = st.recursive(
     st.none()
