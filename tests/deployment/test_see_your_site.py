@@ -194,27 +194,31 @@ def test_what_is_well_again_is_not_raised_any_more(mended, word):
 def cut_off(mended):
     """The router is away."""
     mended.router.kill()
-    mended.cut_at = time.time() + 1  # what was under way has arrived
-    yield mended
-    if not mended.router.is_alive:
-        mended.router.start()
+    return mended, time.time() + 1  # what was under way has arrived
 
 
 def test_without_a_router_all_bars_have_a_gap_and_people_are_told(cut_off):
+    site, since = cut_off
     promise = promised("router")
-    cut_off.hook.wait_for(told("firing", promise.watcher.rule, "router"), PATIENCE)
-    wait_for(lambda: "silence" in cut_off.alerting.fired[promise.influxdb.rule], PATIENCE)
+    site.hook.wait_for(told("firing", promise.watcher.rule, "router"), PATIENCE)
+    wait_for(lambda: "silence" in site.alerting.fired[promise.influxdb.rule], PATIENCE)
     assert promise.shows == "a gap"
-    assert cut_off.monitor("influxdb", cut_off.cut_at) == {}
+    assert site.monitor("influxdb", since) == {}
 
 
-def test_a_router_that_is_back_ends_it(cut_off):
+@pytest.fixture(scope="module")
+def joined(cut_off):
+    """The router is back."""
+    cut_off[0].router.start()
+    return cut_off[0], time.time()
+
+
+def test_a_router_that_is_back_ends_it(joined):
+    site, back = joined
     promise = promised("router")
-    cut_off.router.start()
-    back = time.time()
-    wait_for(lambda: all_is_well(cut_off, back), PATIENCE)
-    cut_off.hook.wait_for(told("resolved", promise.watcher.rule, "router"), PATIENCE)
-    wait_for(lambda: ("ok", promise.watcher.rule, "router") in published(cut_off), PATIENCE)
-    assert ("firing", promise.watcher.rule, "router") in published(cut_off)
-    wait_for(lambda: not cut_off.alerting.firing[promise.influxdb.rule], PATIENCE)
-    assert cut_off.alarms() == {}
+    wait_for(lambda: all_is_well(site, back), PATIENCE)
+    site.hook.wait_for(told("resolved", promise.watcher.rule, "router"), PATIENCE)
+    wait_for(lambda: ("ok", promise.watcher.rule, "router") in published(site), PATIENCE)
+    assert ("firing", promise.watcher.rule, "router") in published(site)
+    wait_for(lambda: not site.alerting.firing[promise.influxdb.rule], PATIENCE)
+    assert site.alarms() == {}

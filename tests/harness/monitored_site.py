@@ -205,7 +205,8 @@ class MonitoredSite:
             seconds: as the rules are shipped; here it takes less.
             operation: as `named` has it.
         """
-        text = f"""SELECT first("observatory_{operation}") FROM /registry/ WHERE time < now() - {seconds / FASTER * 1e9:.0f}ns"""
+        ago = f"now() - {seconds / FASTER * 1000:.0f}ms"
+        text = f'SELECT first("observatory_{operation}") FROM /registry/ WHERE time < {ago}'
         return bool(self._sources["influxdb"].rows(text))
 
     def history_of_alarms(self) -> list[dict[str, Any]]:
@@ -262,7 +263,7 @@ def monitored_site(folder: Path) -> Iterator[MonitoredSite]:
 
 
 def _described(folder: Path, router: Router, server: Influxd) -> Site:
-    """Describe the agents of docker/site/default.yaml, by the same names, and `device`, with a device that may be away."""
+    """Describe the agents of docker/site/default.yaml, by the same names, and one whose device may be away."""
     site = Site(folder, router)
     site.host["crossbar_timeout"] = 0
     site.add_instance("RegistryAgent", "registry", ["--wait-time", "1"])  # 30 s unless given
