@@ -2,6 +2,7 @@
 
 import email
 import json
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
 
 
 class Received:
@@ -79,11 +81,24 @@ class Webhook(Received):
 
 
 class MailServer(Received):
-    """An SMTP server; what arrives is an `EmailMessage`."""
+    """An SMTP server; what arrives is an `EmailMessage`.
 
-    def __init__(self) -> None:
+    Args:
+        tls: its certificate; it takes mail after STARTTLS alone, then.
+        login: name and password, which it asks for.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None = None, login: tuple[str, str] | None = None) -> None:
         super().__init__()
-        self.controller = _Controller(self, hostname="127.0.0.1", port=0)
+        self._login = login
+        options: dict[str, Any] = {"tls_context": tls, "require_starttls": True} if tls else {}
+        if login:
+            options |= {"authenticator": self._is_known, "auth_required": True}
+        self.controller = _Controller(self, hostname="127.0.0.1", port=0, **options)
+
+    def _is_known(self, _server: Any, _session: Any, _envelope: Any, _mechanism: str, given: Any) -> AuthResult:
+        said = (given.login.decode(), given.password.decode())
+        return AuthResult(success=said == self._login, handled=False)
 
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:
         message: EmailMessage = email.message_from_bytes(envelope.content, policy=default)

@@ -1,6 +1,8 @@
 """From notices to letters that arrive: gathered, kept short, tried again; at real HTTP and SMTP servers."""
 
 import json
+import ssl
+import subprocess
 import threading
 from email.message import EmailMessage
 
@@ -133,6 +135,50 @@ def test_a_mail_server_that_is_not_there_or_offers_no_tls(mail):
         send(Email("127.0.0.1", "a@b", ("c@d",), free_port()), letter(time=0))
     with pytest.raises(UndeliveredError, match="does not take the mail: STARTTLS"):
         send(Email("127.0.0.1", "a@b", ("c@d",), mail.port, "starttls"), letter(time=0))
+
+
+@pytest.fixture
+def certified(tmp_path, monkeypatch):
+    """A server's TLS, with a certificate of its own that this machine has been told to trust."""
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost"
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)]
+    subprocess.run([*command.split(), *names], check=True, capture_output=True)
+    monkeypatch.setenv("SSL_CERT_FILE", str(cert))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    return context
+
+
+@pytest.fixture
+def guarded_mail(certified):
+    with MailServer(certified, ("ocs", "pass word")).running() as running:
+        yield running
+
+
+def login_way(mail, folder, password):
+    file = folder / "password"
+    file.write_text(f"{password}\n")
+    return Email("127.0.0.1", "ocs@example.org", ("a@example.org",), mail.port, "starttls", "ocs", str(file))
+
+
+def test_mail_goes_by_starttls_to_a_server_that_asks_who_sends_it(guarded_mail, tmp_path):
+    send(login_way(guarded_mail, tmp_path, "pass word"), letter(time=0))
+    assert guarded_mail.items[0]["To"] == "a@example.org"
+
+
+def test_a_wrong_password_is_told_without_it(guarded_mail, tmp_path):
+    with pytest.raises(UndeliveredError, match="does not take the mail: ") as raised:
+        send(login_way(guarded_mail, tmp_path, "guessed"), letter(time=0))
+    assert "guessed" not in str(raised.value)
+    assert guarded_mail.items == []
+
+
+def test_no_mail_goes_to_a_server_whose_certificate_nobody_vouches_for(guarded_mail, tmp_path, monkeypatch):
+    monkeypatch.delenv("SSL_CERT_FILE")
+    with pytest.raises(UndeliveredError, match="certificate verify failed"):
+        send(login_way(guarded_mail, tmp_path, "pass word"), letter(time=0))
+    assert guarded_mail.items == []
 
 
 class Door:
