@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ocs.agents.watcher.amounts import duration, number, size
 from ocs.agents.watcher.rules import SEVERITIES, Email, Escalation, Kind, Rule, Ruleset, Target, Webhook
@@ -199,9 +200,7 @@ def _target(data: Mapping[str, Any]) -> Target:
 
 def _webhook(data: Mapping[str, Any]) -> Webhook:
     _refuse_strays(data, ("url", "token_file"))
-    url = _read(data, "url", _word, required_=True)
-    if not url.startswith(("http://", "https://")):
-        raise ConfigMistakeError("has to begin with http:// or https://", ("url",))
+    url = _read(data, "url", _url, required_=True)
     return Webhook(url, _read(data, "token_file", _word) if "token_file" in data else None)
 
 
@@ -214,10 +213,12 @@ def _email(data: Mapping[str, Any]) -> Email:
         "password_file": ("password_file", _word),
     }
     optional = {field: _read(data, key, reader) for key, (field, reader) in readers.items() if key in data}
+    if "password_file" in data and "username" not in data:
+        raise ConfigMistakeError("a password is of no use without a 'username'", ("password_file",))
     return Email(
         _read(data, "host", _word, required_=True),
         _read(data, "from", _address, required_=True),
-        tuple(_address(one) for one in _read(data, "to", _words, required_=True)),
+        _read(data, "to", _addresses, required_=True),
         **optional,
     )
 
@@ -292,6 +293,12 @@ def _address(value: Any) -> str:
     return word
 
 
+def _addresses(value: Any) -> tuple[str, ...]:
+    if not (found := tuple(_address(one) for one in _words(value))):
+        raise ValueError("nobody is named: give an address, or a list of them")
+    return found
+
+
 def _words(value: Any) -> list[str]:
     try:
         return [_word(one) for one in (value if isinstance(value, list) else [value])]
@@ -302,6 +309,8 @@ def _words(value: Any) -> list[str]:
 def _pattern(value: Any) -> str:
     """Return a pattern; a list means that any of its members may fit."""
     parts = value if isinstance(value, list) else [value]
+    if not parts:
+        raise ValueError("an empty list would fit everything: leave it out, or name what is meant")
     return ",".join(_word(part) for part in parts)
 
 
@@ -316,6 +325,30 @@ def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"has to be true or false, not {kind(value)}")  # noqa: TRY004 - what readers raise
     return value
+
+
+def _margin(value: Any) -> float:
+    margin = number(value)
+    if margin < 0:
+        raise ValueError(f"{margin:g} is no hysteresis: it says how far inside a value has to be again")
+    return margin
+
+
+def _url(value: Any) -> str:
+    url = _word(value)
+    if not url.startswith(("http://", "https://")):
+        raise ValueError("has to begin with http:// or https://")
+    if not _is_url(url):  # it may be a secret: it is not repeated
+        raise ValueError("is no URL: http:// or https://, a host, perhaps a port, and a path without blanks")
+    return url
+
+
+def _is_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0 and url.isascii() and " " not in url
+    except ValueError:
+        return False
 
 
 def _port(value: Any) -> int:
@@ -335,7 +368,7 @@ _COMMON: _Readers = {
 _AGENT: _Readers = {"agents": ("agents", _pattern), "classes": ("classes", _pattern)}
 _OPERATION: _Readers = {**_AGENT, "operations": ("operations", _pattern)}
 _FEED: _Readers = {**_AGENT, "feeds": ("feeds", _pattern)}
-_LIMITS: _Readers = {"low": ("low", number), "high": ("high", number), "hysteresis": ("hysteresis", number)}
+_LIMITS: _Readers = {"low": ("low", number), "high": ("high", number), "hysteresis": ("hysteresis", _margin)}
 
 _KINDS: dict[str, tuple[_Readers, dict[str, Any]]] = {
     Kind.EXPIRED: (_AGENT, {"severity": "critical"}),
