@@ -14,6 +14,7 @@ agents = {
     "SequenceComponent": {"module": "ocs.agents.sequence_component.agent", "entry_point": "main"},
     "SequenceManager": {"module": "ocs.agents.sequence_manager.agent", "entry_point": "main"},
     "SpawnAgent": {"module": "ocs.agents.spawn_agent.agent", "entry_point": "main"},
+    "PrometheusExporter": {"module": "ocs.agents.prometheus_exporter.agent", "entry_point": "main"},
     "WatcherAgent": {"module": "ocs.agents.watcher.agent", "entry_point": "main"},
     "BarebonesAgent": {"module": "ocs.agents.barebones.agent", "entry_point": "main"},
 }

@@ -43,6 +43,7 @@ def _of_child(child: Child, usage: Mapping[int, Usage]) -> dict[str, Any]:
     return {
         "pid": child.pid,
         "cpu_percent": used.cpu_percent,
+        "cpu_seconds": used.cpu_seconds,
         "memory_bytes": used.memory_bytes,
         "uptime_s": None if child.started is None else round(max(0.0, time.time() - child.started), 1),
         "restarts": child.restarts,
@@ -58,6 +59,7 @@ def _of_service(minst: ManagedInstance, usage: Mapping[int, Usage]) -> dict[str,
     return {
         "pid": runs.pid,
         "cpu_percent": used.cpu_percent,
+        "cpu_seconds": used.cpu_seconds,
         "memory_bytes": used.memory_bytes,
         "uptime_s": None if runs.started is None else round(max(0.0, time.time() - runs.started), 1),
         "restarts": runs.restarts,

@@ -23,6 +23,8 @@ class Usage(NamedTuple):
     """Of one core, since the last look; None at the first."""
     memory_bytes: int | None
     """Resident memory."""
+    cpu_seconds: float | None = None
+    """Of processor time, since they were started; what has ended counts no more."""
 
 
 class HostUsage(NamedTuple):
@@ -53,7 +55,9 @@ class UsageMeter:
         """Return what these processes, and the machine, use."""
         now = time.monotonic()
         spent = {pid: found for pid in pids if (found := _spent(pid))}
-        usage = {pid: Usage(self._percent(pid, cpu, now), memory) for pid, (cpu, memory) in spent.items()}
+        usage = {
+            pid: Usage(self._percent(pid, cpu, now), memory, round(cpu, 2)) for pid, (cpu, memory) in spent.items()
+        }
         self._before = {pid: (cpu, now) for pid, (cpu, _memory) in spent.items()}
         return usage, self._host()
 

@@ -11,15 +11,15 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.internet.threads import deferToThread
 
 from ocs.agents.watcher.alarms import Key
-from ocs.agents.watcher.asking import Asker
 from ocs.agents.watcher.board import Board, Change
 from ocs.agents.watcher.moments import moment_of
 from ocs.agents.watcher.post_office import PostOffice
 from ocs.agents.watcher.rules import OPERATION_KINDS, Target
 from ocs.agents.watcher.rules_file import RulesFile
 from ocs.agents.watcher.state_file import read_state, state_text, write_state
-from ocs.agents.watcher.watch import HEARTBEAT_TIMEOUT, Question, Watch
+from ocs.agents.watcher.watch import HEARTBEAT_TIMEOUT, Watch
 from ocs.op_session import OpSession
+from ocs.presence.asking import Asker, Question
 from ocs.presence.heartbeat import MalformedHeartbeatError
 from ocs.presence.roster import Moment
 

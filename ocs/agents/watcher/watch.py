@@ -18,9 +18,10 @@ from ocs.agents.watcher.judging import (
 )
 from ocs.agents.watcher.rules import OPERATION_KINDS, Kind, Rule, Ruleset
 from ocs.agents.watcher.silence import Growth, Silence
+from ocs.presence.asking import Question
 from ocs.presence.roster import Moment, Roster
 
-__all__ = ["HEARTBEAT_TIMEOUT", "Question", "Watch"]
+__all__ = ["HEARTBEAT_TIMEOUT", "Watch"]
 
 HEARTBEAT_TIMEOUT = 5.0
 """Silence, in seconds, after which an agent has expired: as the registry has it."""
@@ -30,13 +31,6 @@ MAX_ROUTES = 50_000
 """Feeds for which it is remembered which rules they concern."""
 
 _GLOB = set("*?[!")
-
-
-class Question(NamedTuple):
-    """A process whose status is to be asked for."""
-
-    instance_id: str
-    operation: str
 
 
 class _Route(NamedTuple):

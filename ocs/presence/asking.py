@@ -1,13 +1,11 @@
 """Asking agents for the status of an operation, some at a time; who does not answer costs nothing."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore
 
-from ocs.agents.watcher.watch import Question
-
-__all__ = ["AT_ONCE", "DEADLINE", "MAX_WAITING", "Asker"]
+__all__ = ["AT_ONCE", "DEADLINE", "MAX_WAITING", "Asker", "Question"]
 
 AT_ONCE = 20
 """Agents that are asked at the same time."""
@@ -17,6 +15,13 @@ MAX_WAITING = 2000
 """Questions that wait; further ones are not put."""
 
 
+class Question(NamedTuple):
+    """A process whose status is to be asked for."""
+
+    instance_id: str
+    operation: str
+
+
 class Asker:
     """Puts questions, in the reactor's thread.
 
@@ -24,13 +29,21 @@ class Asker:
         agent: calls others.
         root: the first part of their addresses.
         take: called with each question and the session that answers it.
+        miss: called with each question that nobody answers.
     """
 
-    def __init__(self, agent: Any, root: str, take: Callable[[Question, Mapping[str, Any]], None]) -> None:
+    def __init__(
+        self,
+        agent: Any,
+        root: str,
+        take: Callable[[Question, Mapping[str, Any]], None],
+        miss: Callable[[Question], None] = lambda _question: None,
+    ) -> None:
         self.asked = self.unanswered = 0
         self._agent = agent
         self._root = root
         self._take = take
+        self._miss = miss
         self._turns = DeferredSemaphore(AT_ONCE)
         self._waiting: set[Question] = set()
 
@@ -50,7 +63,7 @@ class Asker:
             done.callback(None)
             return done
         self._waiting.add(question)
-        self._turns.run(self._put, question).addErrback(self._unanswered).addBoth(self._over, question, done)
+        self._turns.run(self._put, question).addErrback(self._unanswered, question).addBoth(self._over, question, done)
         return done
 
     def _put(self, question: Question) -> "Deferred[Any]":
@@ -64,9 +77,10 @@ class Asker:
         if isinstance(reply, list | tuple) and len(reply) == 3 and isinstance(reply[2], Mapping):  # noqa: PLR2004 - code, message, session
             self._take(question, reply[2])
 
-    def _unanswered(self, failure: Any) -> None:
+    def _unanswered(self, failure: Any, question: Question) -> None:
         """Count it: that an agent does not answer is what other rules are about."""
         self.unanswered += 1
+        self._miss(question)
         self._agent.log.debug("no status: {why}", why=failure.getErrorMessage())
 
     def _over(self, _result: Any, question: Question, done: "Deferred[Any]") -> None:

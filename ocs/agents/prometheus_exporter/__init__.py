@@ -1,0 +1,1 @@
+"""The Prometheus exporter: what is known of a site, for Prometheus."""
