@@ -14,6 +14,8 @@ from typing import Any, Final, NamedTuple, TypeGuard
 import ujson
 
 __all__ = [
+    "LATEST",
+    "Floats",
     "Lines",
     "chunks",
     "encode",
@@ -29,7 +31,7 @@ __all__ = [
 ]
 
 _LARGEST: Final = (1 << 63) - 1
-_LATEST: Final = _LARGEST / 1e9
+LATEST: Final = _LARGEST / 1e9
 """Seconds since 1970 up to which a moment can be told in nanoseconds of 64 bits, and before which."""
 
 _NAME: Final = re.compile(r'(?!#)[^\n\r\0"]{1,1024}(?<!\\)')
@@ -40,6 +42,10 @@ _MOST_KNOWN: Final = 1 << 13
 
 _FEW: Final = 3
 """Values up to which `repr` takes no longer than a call of something faster."""
+
+
+class Floats(list[float]):
+    """A column of which it is known that it has floats alone."""
 
 
 class Lines(NamedTuple):
@@ -98,13 +104,13 @@ def line_times(timestamps: Sequence[Any], nanoseconds: Callable[[float], int] = 
         As many; None for what is no moment, or one that 64 bits cannot hold.
     """
     kinds = set(map(type, timestamps))
-    if kinds <= {float, int} and all(-_LATEST < t < _LATEST for t in timestamps):
+    if kinds <= {float, int} and all(-LATEST < t < LATEST for t in timestamps):
         return [nanoseconds(t) for t in timestamps]
     return [nanoseconds(t) if _is_time(t) else None for t in timestamps]
 
 
 def _is_time(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and -_LATEST < value < _LATEST
+    return isinstance(value, int | float) and not isinstance(value, bool) and -LATEST < value < LATEST
 
 
 @lru_cache(_MOST_KNOWN)
@@ -154,7 +160,7 @@ def _with_times(
 
 def _uniform(column: Sequence[Any]) -> tuple[str, Sequence[Any]]:
     """Return the form of a column's values if one serves them all, with the values it takes; "" if none does."""
-    kinds = set(map(type, column))
+    kinds = {float} if type(column) is Floats else set(map(type, column))
     if len(kinds) != 1:
         return "", column
     kind = kinds.pop()

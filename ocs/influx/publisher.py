@@ -21,6 +21,14 @@ _TURN: Final = 0.25
 
 _SHOW_EVERY: Final = 1.0
 _MOST_VALUES: Final = 1_000_000
+"""Values that may wait in the inbox, some 40 MB of memory."""
+
+_CROWDED_SHARE: Final = 8
+"""With so small a share of its room taken (an eighth), the inbox is looked at without delay."""
+
+_PACKED_SHARE: Final = 4
+"""Packed values that take as much memory as one that is not."""
+
 _ENTRY_BYTES: Final = 256 << 10
 
 
@@ -40,6 +48,7 @@ class Inbox:
         self._events: deque[tuple[Any, int]] = deque()
         self._values = 0
         self._open = False
+        self._called = threading.Event()
 
     def open(self) -> None:
         """Let events in."""
@@ -63,6 +72,8 @@ class Inbox:
             while self._values > self._most and len(self._events) > 1:
                 self._values -= self._events.popleft()[1]
                 self.lost += 1
+        if self._values > self._most // _CROWDED_SHARE:
+            self._called.set()
 
     def take(self) -> list[Any]:
         """Return what waits."""
@@ -70,6 +81,15 @@ class Inbox:
             events, self._events = self._events, deque()
             self._values = 0
         return [event for event, _ in events]
+
+    def wait(self, seconds: float) -> None:
+        """Wait so long, or until much has come, or `call` is called."""
+        self._called.wait(seconds)
+        self._called.clear()
+
+    def call(self) -> None:
+        """End the wait. Any thread may do that."""
+        self._called.set()
 
 
 def _is_event(event: Any) -> bool:
@@ -80,7 +100,7 @@ def _weight(data: Any) -> int:
     """Return about how many values a message has; what is not built like one counts as a large one."""
     packed: int | None = getattr(data, "values_packed", None)
     if packed is not None:
-        return packed
+        return packed // _PACKED_SHARE + 1
     try:
         return sum(len(block["timestamps"]) * len(block["data"]) for block in data.values()) + 1
     except (TypeError, LookupError, AttributeError):
@@ -127,7 +147,6 @@ class Publisher:
         self._last_updated: float | None = None
         self._disk_trouble = ""
         self._next_shown = 0.0
-        self._ended = threading.Event()
 
     def run(self, session: Any, *, once: bool = False) -> None:
         """Publish until the session is no longer running.
@@ -145,7 +164,7 @@ class Publisher:
         try:
             while session.status == "running":
                 self._turn(session)
-                self._ended.wait(_TURN)
+                self._inbox.wait(_TURN)
                 if once:
                     break
         finally:
@@ -154,7 +173,7 @@ class Publisher:
 
     def call(self) -> None:
         """Have `run` look at its session at once. Any thread may do that."""
-        self._ended.set()
+        self._inbox.call()
 
     def _turn(self, session: Any) -> None:
         self._take()

@@ -4,10 +4,10 @@ It is the events that are still packed (`ocs.feeds.packed`) that this is about; 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from ocs.influx.lines import Lines, encode, exactly, line_times
+from ocs.influx.lines import LATEST, Floats, Lines, encode, exactly, line_times
 from ocs.influx.points import message_lines, source_of
 
 __all__ = ["Run", "run_lines", "runs_of"]
@@ -80,12 +80,20 @@ def _packed_lines(run: Run, source: Source, nanoseconds: Callable[[float], int])
     rows: list[str] = []
     left_out: Counter[str] = Counter()
     for block in run.template.blocks:
-        times = line_times(floats(payloads, count, block.times, block.rows).tolist(), nanoseconds)
+        times = _times(floats(payloads, count, block.times, block.rows), nanoseconds)
         columns = {
-            field: floats(payloads, count, offset, block.rows).tolist()
+            field: Floats(floats(payloads, count, offset, block.rows).tolist())
             for field, offset in zip(block.fields, block.columns, strict=True)
         }
         lines = encode(*source, times, columns)
         rows += lines.rows
         left_out += lines.left_out
     return Lines(rows, left_out)
+
+
+def _times(stamps: Any, nanoseconds: Callable[[float], int]) -> Sequence[int | None]:
+    """Return moments as `line_times` does, of an array of unix times (s)."""
+    if nanoseconds is exactly and bool((abs(stamps) < LATEST).all()):
+        found: list[int | None] = (stamps * 1e9).astype("int64").tolist()
+        return found
+    return line_times(stamps.tolist(), nanoseconds)

@@ -44,8 +44,8 @@ _EVENT_FIELDS = 4
 _LONGEST_REST = 0.02
 """How long a stream of events for somebody who keeps them is left alone (s)."""
 
-_OFTEN = 0.04
-"""Seconds between two such events that make it a stream."""
+_OFTEN = 1.1 * _LONGEST_REST
+"""Seconds between two such events that make it a stream; where they are rarer than rests, a rest would save nothing."""
 
 _LITTLE, _MUCH = 12 << 10, 48 << 10
 """Bytes found in the socket after a rest that make the next one longer, or shorter."""

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocs.feeds.packed import PackedData, PackedReader
-from ocs.influx.lines import in_microseconds
+from ocs.influx.lines import exactly, in_microseconds
 from ocs.influx.points import message_lines
 from ocs.influx.runs import run_lines, runs_of
 from tests.harness.publishing import envelope, message
@@ -41,7 +41,7 @@ def by_feed(rows):
     return {feed: [row for row in rows if f",feed={feed} " in row] for feed in "ab"}
 
 
-@given(MESSAGES, st.sampled_from([int, in_microseconds]))
+@given(MESSAGES, st.sampled_from([exactly, in_microseconds]))
 def test_together_they_say_what_each_says_feed_by_feed_in_order(messages, nanoseconds):
     events = [event(*one) for one in messages]
     each = [message_lines(*one, nanoseconds) for one in events]
