@@ -15,7 +15,6 @@ import yaml
 from dashboards.files import FOLDER
 from dashboards.files import RULES as RULE_FILES
 
-from ocs import plugin
 from ocs.router.server import free_port
 from tests.harness.grafana import fill, questions, read_dashboards, read_rules, rule_questions
 from tests.harness.grafana_asking import Prometheus, answers, unanswered
@@ -25,9 +24,6 @@ from tests.harness.waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-needs_exporter = pytest.mark.xfail(
-    "PrometheusExporter" not in plugin.agents, reason="there is no PrometheusExporter yet", strict=True
-)
 
 DASHBOARDS = read_dashboards(FOLDER / "dashboards" / "prometheus")
 RULES = read_rules(FOLDER / "alerting" / "prometheus" / "ocs.yaml")
@@ -169,7 +165,6 @@ def test_every_question_is_understood(tmp_path):
                 assert isinstance(answers(asked, source), dict), asked.place
 
 
-@needs_exporter
 def test_every_question_is_answered(site_and_prometheus):
     happenings, source = site_and_prometheus
     wait_for(
