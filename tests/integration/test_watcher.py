@@ -1,9 +1,11 @@
 """The watcher on a real site: agents killed, degraded, failing, silent; people told by a real webhook and real mail."""
 
 import json
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import pytest
 import yaml
@@ -12,6 +14,7 @@ from ocs.base import OK
 from tests.harness.listener import Listener
 from tests.harness.notified import MailServer, Webhook
 from tests.harness.prove import run
+from tests.harness.pysmurf import announce, entered, file_datagram, free_udp_port, make_files
 
 
 @pytest.fixture
@@ -259,6 +262,26 @@ def test_a_real_recorders_figures_are_watched(watched, tmp_path):
     assert "disk_free_bytes is " in alarm["message"]
     assert watched.wait_for_state("firing", "few", "agg")["value"] >= 0
     assert watched.alarm("queue", "agg") is None
+
+
+@pytest.mark.slow
+def test_what_waits_in_a_pysmurf_monitor_is_watched_and_goes_away(watched, tmp_path):
+    """Its database is locked by another program, so that announcements wait in its journal."""
+    watched.start({"name": "queue", "kind": "queue", "above": "300 KiB"})
+    port, database = free_udp_port(), tmp_path / "suprsync.db"
+    where = ["--udp-port", str(port), "--bind", "127.0.0.1", "--db-path", str(database), "--allow-root", str(tmp_path)]
+    watched.site.add_instance("PysmurfMonitor", "pysmurf", [*where, "--journal-size", str(1 << 20)])
+    monitor = watched.run_agent("pysmurf", site=watched.site)
+    watched.wait_for(lambda: monitor.call(".ops", "status", "run")[2]["data"].get("receiver", {}).get("running"))
+    paths = make_files(tmp_path / "data", 1000)
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        announce(port, *(file_datagram(path) for path in paths))
+        alarm = watched.wait_for_state("firing", "queue", "pysmurf")
+        assert alarm["message"].startswith("receiver.journal_bytes is ")
+        assert alarm["message"].endswith(" KiB, the limit is 300 KiB")
+    watched.wait_for(lambda: watched.alarm("queue", "pysmurf") is None, 60)
+    assert entered(database) == len(paths)
 
 
 def test_the_command_line_shows_alarms_and_deals_with_them(watched):

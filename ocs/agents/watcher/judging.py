@@ -40,7 +40,7 @@ FIGURES: Mapping[Kind, tuple[tuple[str, str, str], ...]] = {
         ("AggregatorAgent", "record", "waiting_bytes"),
         ("InfluxDBAgent", "record", "spool_bytes"),
         ("InfluxDBAgentv2", "record", "spool_bytes"),
-        ("PysmurfMonitor", "run", "receiver.waiting_bytes"),
+        ("PysmurfMonitor", "run", "receiver.journal_bytes"),
     ),
 }
 """Where agents of which class tell what: operation, and the figure's place in its session.data."""
