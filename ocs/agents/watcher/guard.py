@@ -12,7 +12,7 @@ from twisted.internet.threads import deferToThread
 
 from ocs.agents.watcher.alarms import Key
 from ocs.agents.watcher.board import Board, Change
-from ocs.agents.watcher.moments import moment_of
+from ocs.agents.watcher.moments import apart, moment_of
 from ocs.agents.watcher.post_office import PostOffice
 from ocs.agents.watcher.rules import OPERATION_KINDS, Target
 from ocs.agents.watcher.rules_file import RulesFile
@@ -34,8 +34,6 @@ READ_EVERY = 2.0
 """How often the rules file is looked at, in seconds."""
 SAVE_EVERY = 2.0
 """Shortest time between two writings of the state file, in seconds."""
-STEP = 1e-6
-"""Seconds between the samples of changes that are of the same moment."""
 MOST_SHOWN = 500
 """Alarms in session.data; of the others there is a count."""
 
@@ -215,7 +213,7 @@ class Guard:
             self.log.info(
                 "{state}: {rule}: {subject}: {why}", state=change.state, why=change.message, **change.key._asdict()
             )
-            self._stamp = _later(change.time, self._stamp)
+            self._stamp = apart(change.time, self._stamp)
             self.agent.publish_to_feed(FEED, _sample(change, self._stamp))
 
     def _ask_why(self, changes: Sequence[Change]) -> None:
@@ -314,16 +312,6 @@ class Guard:
 
 def _matching(topic: str) -> dict[str, str] | None:
     return {"match": "wildcard"} if "" in topic.split(".") else None
-
-
-def _later(when: float, before: float) -> float:
-    """Return a time that no other sample has: of samples of one moment, a database keeps the last alone.
-
-    Args:
-        when: of the change (unix s).
-        before: of the sample before; one from before the clock was set does not count.
-    """
-    return before + STEP if when <= before < when + 1.0 else when
 
 
 def _sample(change: Change, when: float) -> dict[str, Any]:
