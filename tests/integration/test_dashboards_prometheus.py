@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -11,14 +10,13 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
-import yaml
 from dashboards.files import FOLDER
-from dashboards.files import RULES as RULE_FILES
 
 from ocs.router.server import free_port
 from tests.harness.grafana import fill, questions, read_dashboards, read_rules, rule_questions
 from tests.harness.grafana_asking import Prometheus, answers, unanswered
 from tests.harness.managing import Managed, end_all, kill
+from tests.harness.prometheus import answers_ok, prometheus
 from tests.harness.pysmurf import announce, file_datagram, free_udp_port, make_file
 from tests.harness.waiting import wait_for
 
@@ -38,7 +36,7 @@ def agent_service(site):
     with (site.directory / "agent-service.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=site.directory)
     try:
-        wait_for(lambda: _answers(f"http://127.0.0.1:{port}/health"), 60)
+        wait_for(lambda: answers_ok(f"http://127.0.0.1:{port}/health"), 60)
         yield f"127.0.0.1:{port}"
     finally:
         process.terminate()
@@ -52,39 +50,6 @@ def ask_agent_service(service):
         asked.add_header("Content-Type", "application/json")
         with suppress(HTTPError), urlopen(asked, timeout=10):
             pass
-
-
-def _answers(url):
-    with suppress(OSError), urlopen(url, timeout=5) as answer:
-        return answer.status == 200
-    return False
-
-
-@contextmanager
-def prometheus(folder, **targets):
-    """A Prometheus that reads the rules of the repository, and asks `targets`, job -> host and port, each second."""
-    if shutil.which("prometheus") is None:
-        pytest.fail("no prometheus: apt-get install --no-install-recommends prometheus")
-    port = free_port()
-    jobs = [
-        {"job_name": job, "honor_labels": True, "static_configs": [{"targets": [target]}]}
-        for job, target in targets.items()
-    ]
-    folder.mkdir()
-    config = folder / "prometheus.yml"
-    rules = [str(path) for path in sorted(RULE_FILES.glob("*.yml"))]
-    intervals = {"scrape_interval": "1s", "evaluation_interval": "1s"}
-    config.write_text(yaml.safe_dump({"global": intervals, "rule_files": rules, "scrape_configs": jobs}))
-    command = ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}"]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log)
-    try:
-        url = f"http://127.0.0.1:{port}"
-        wait_for(lambda: _answers(f"{url}/-/ready"), 60)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 class Happenings:
