@@ -66,6 +66,7 @@ class _Metrics(Resource):
 
 class _QuietSite(Site):
     displayTracebacks = False  # noqa: N815 - Twisted's name
+    noisy = False
 
     def log(self, request: Any) -> None:
         """Say nothing: a line for each scrape would bury what matters."""
