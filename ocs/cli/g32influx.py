@@ -3,12 +3,13 @@
 import argparse
 import logging
 import os
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from ocs.cli.output import program, say, warn
+from ocs.cli.output import program, say, say_json, warn
 from ocs.cli.parsing import Parser
 from ocs.cli.progress import progress_bar
 from ocs.cli.readable import count
@@ -20,7 +21,7 @@ from ocs.influx.options import flag, from_environment, port
 from ocs.influx.server import Server, server_v1
 
 if TYPE_CHECKING:
-    from ocs.hk import DamagedFileError, Samples
+    from ocs.hk import Samples
     from ocs.influx.loaded import Loaded
 
 __all__ = ["main"]
@@ -40,8 +41,12 @@ does no harm. INFLUXDB_USERNAME and INFLUXDB_PASSWORD (or ..._FILE) log in.
 Exit code 1 if something could not be loaded.
 """
 
+_SAY_EVERY: Final = 10.0
+"""Seconds between two lines about how far it is."""
+
 _LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 _log = logging.getLogger("g32influx")
+_log.addHandler(logging.NullHandler())  # without a log file, what is told is told once
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -73,11 +78,12 @@ def run(args: argparse.Namespace, *, sleep: Callable[[float], None] = time.sleep
     loader = _Loader(Delivery(server, link, compress=args.gzip, tell=_tell), span, args.patience, sleep)
     loaded = Loaded(Path(args.notes).expanduser(), f"{args.host}:{args.port}/{args.database}")
     try:
-        with loaded, progress_bar() as progress:
-            _load_all(loader, loaded, files, progress, again=args.again)
+        with loaded, progress_bar() as bar:
+            _load_all(loader, loaded, files, bar if sys.stderr.isatty() else _Lines(), again=args.again)
     finally:
         link.close()
-    return loader.report()
+    (say_json if args.json else _show)(loader.summary())
+    return 1 if loader.has_trouble else 0
 
 
 def _load_all(
@@ -88,17 +94,45 @@ def _load_all(
     *,
     again: bool,
 ) -> None:
-    sizes = [path.stat().st_size for path in files]
+    sizes = [_size(path) for path in files]
     done = 0
     for path, size in zip(files, sizes, strict=True):
         progress("loading", done, sum(sizes))
-        if not again and loaded.has(path):
-            loader.known += 1
-        else:
-            mark = loaded.mark(path)  # before it is read: what is added meanwhile is for the next time
-            if loader.load(path):
-                loaded.add(path, mark)
+        _load_one(loader, loaded, path, again=again)
         done += size
+
+
+def _load_one(loader: "_Loader", loaded: "Loaded", path: Path, *, again: bool) -> None:
+    try:
+        known = not again and loaded.has(path)
+        mark = loaded.mark(path)  # before it is read: what is added meanwhile is for the next time
+    except OSError as error:
+        loader.give_up(path, f"{path} cannot be read: {error.strerror}")
+        return
+    if known:
+        loader.known += 1
+    elif loader.load(path):
+        loaded.add(path, mark)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # it is told when its turn comes
+        return 0
+
+
+class _Lines:
+    """Says now and then how far it is, where nobody would see a bar."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._next = clock() + _SAY_EVERY
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if self._clock() >= self._next:
+            self._next = self._clock() + _SAY_EVERY
+            warn(f"{what}: {done >> 20} of {total >> 20} MiB")
 
 
 class _Loader:
@@ -112,7 +146,7 @@ class _Loader:
         sleep: Callable[[float], None],
     ) -> None:
         self.known = self.files = self.points = 0
-        self.damaged: list[DamagedFileError] = []
+        self.damaged: dict[str, str] = {}
         self._delivery = delivery
         self._start, self._end = span
         self._patience = patience
@@ -137,13 +171,17 @@ class _Loader:
                         self._send(rows)
                         rows, size = [], 0
         except DamagedFileError as error:
-            self.damaged.append(error)
-            _log.warning("%s; what comes before is loaded", error)
+            self.give_up(path, f"{error}; what comes before is loaded")
             whole = False
         self._send(rows)
         self.files += 1
         _log.info("%s loaded", path)
         return whole
+
+    def give_up(self, path: Path, why: str) -> None:
+        """Note that not all of a file can be loaded."""
+        self.damaged[str(path)] = why
+        _log.warning("%s", why)
 
     def _lines(self, samples: "Samples") -> tuple[list[str], bool]:
         """Return the lines of a block, and whether some of its samples are out of the span."""
@@ -176,20 +214,33 @@ class _Loader:
             waited += delay
             self._sleep(delay)
 
-    def report(self) -> int:
-        """Say what was done; returns the exit code."""
-        dropped = sum(self._delivery.dropped.values())
-        known = f", {count(self.known, 'file')} known" if self.known else ""
-        say(f"{count(self.points - dropped, 'point')} of {count(self.files, 'file')} loaded{known}")
-        left_out = self._left_out + sum(self._delivery.left_out.values())
-        if left_out:
-            warn(f"{count(left_out, 'value')} left out, which InfluxDB has no word for, or another type")
-        if dropped:
-            reasons = ", ".join(f"{reason} {number}" for reason, number in sorted(self._delivery.dropped.items()))
-            warn(f"{count(dropped, 'point')} not taken by the database: {reasons}")
-        for error in self.damaged:
-            warn(f"{error}; what comes before is loaded")
-        return 1 if dropped or self.damaged else 0
+    @property
+    def has_trouble(self) -> bool:
+        """Whether something could not be loaded."""
+        return bool(self.damaged or self._delivery.dropped)
+
+    def summary(self) -> dict[str, Any]:
+        """Return what was done."""
+        return {
+            "points": self.points - sum(self._delivery.dropped.values()),
+            "files": self.files,
+            "known_files": self.known,
+            "left_out_values": self._left_out + sum(self._delivery.left_out.values()),
+            "dropped_points": dict(self._delivery.dropped),
+            "damaged_files": self.damaged,
+        }
+
+
+def _show(summary: Mapping[str, Any]) -> None:
+    known = f", {count(summary['known_files'], 'file')} known" if summary["known_files"] else ""
+    say(f"{count(summary['points'], 'point')} of {count(summary['files'], 'file')} loaded{known}")
+    if left_out := summary["left_out_values"]:
+        warn(f"{count(left_out, 'value')} left out, which InfluxDB has no word for, or another type")
+    if dropped := summary["dropped_points"]:
+        reasons = ", ".join(f"{reason} {number}" for reason, number in sorted(dropped.items()))
+        warn(f"{count(sum(dropped.values()), 'point')} not taken by the database: {reasons}")
+    for why in summary["damaged_files"].values():
+        warn(why)
 
 
 def _tell(text: str, about: str) -> None:  # noqa: ARG001 - one line is one line
@@ -236,6 +287,7 @@ def _make_parser() -> Parser:
     add("--logfile", metavar="FILE", help="append a line for each file, and for each trouble, to this file")
     add("--notes", metavar="FILE", default=_notes(), help="remembers what is loaded (%(default)s)")
     add("--again", action="store_true", help="load also what has been loaded before")
+    add("--json", action="store_true", help="print what was done as JSON")
     add("--patience", metavar="S", type=float, default=600.0, help="seconds to wait for a database that is away (600)")
     flag(parser, "--gzip", "compress what is sent", default=False)
     flag(parser, "--ssl", "speak HTTPS", default=False)

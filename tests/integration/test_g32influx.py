@@ -1,13 +1,16 @@
 """g32influx with recorded files and a real InfluxDB 1."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from uuid import uuid4
 
+import psutil
 import pytest
 
+from ocs.cli.g32influx import _Lines
 from ocs.influx.points import message_lines
 from tests.harness.g3_files import ADDRESS, START, G3File
 from tests.harness.influx import Influxd
@@ -98,6 +101,64 @@ def test_a_damaged_file_is_loaded_up_to_the_damage_and_told(influxd, load, archi
     assert "3 points of 2 files loaded" in done.stdout
     assert f"{file} is damaged after" in done.stderr
     assert "1 file known" in load(archive, code=1).stdout
+
+
+def test_what_cannot_be_read_is_a_line_each_and_the_others_are_loaded(load, archive):
+    folder = archive / "17900"
+    (folder / "1789999999.g3").symlink_to("/nowhere")
+    (folder / "1790000001.g3").write_bytes(b"no housekeeping file" * 50)
+    done = load(archive, code=1)
+    assert "5 points of 3 files loaded" in done.stdout
+    assert f"{folder}/1789999999.g3 cannot be read: No such file" in done.stderr
+    assert f"{folder}/1790000001.g3 is damaged after 0 frames" in done.stderr
+    assert sum("1790000001.g3" in line for line in done.stderr.splitlines()) == 1
+
+
+def test_what_was_done_can_be_had_as_json(load, archive):
+    (archive / "17900" / "1789999999.g3").symlink_to("/nowhere")
+    done = json.loads(load(archive, "--json", code=1).stdout)
+    assert list(done.pop("damaged_files")) == [str(archive / "17900" / "1789999999.g3")]
+    assert done == {"points": 5, "files": 2, "known_files": 0, "left_out_values": 0, "dropped_points": {}}
+
+
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_broken_off_in_a_file_it_goes_on_with_that_file(own_influxd, load, archive, database, tmp_path, how, code):
+    """The first file is in, and the database hangs with the second: that one is loaded again, and nothing is twice."""
+    first = archive / "17900" / "1790000000.g3"
+    load(first, server=own_influxd)
+    own_influxd.freeze()
+    place = [str(archive), database, own_influxd.host, str(own_influxd.port)]
+    log = tmp_path / "errors"
+    with log.open("wb") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ocs.cli.g32influx", *place, "--notes", str(tmp_path / "notes")], stderr=errors
+        )
+    try:
+        wait_for(lambda: connections(process.pid, own_influxd.port), 20)
+        process.send_signal(how)
+        assert process.wait(10) == code
+    finally:
+        process.kill()
+        process.wait()
+        own_influxd.thaw()
+    assert "Traceback" not in log.read_text()
+    assert load(archive, server=own_influxd).stdout == "2 points of 1 file loaded, 1 file known\n"
+    assert len(own_influxd.rows(database, AGENT)) == 5
+
+
+def connections(pid, port):
+    """The connections of a process to a port."""
+    return [one for one in psutil.Process(pid).net_connections() if one.raddr and one.raddr.port == port]
+
+
+def test_without_a_terminal_there_is_a_line_now_and_then(capsys):
+    now = [0.0]
+    lines = _Lines(lambda: now[0])
+    for second in range(25):
+        now[0] = float(second)
+        lines("loading", second << 20, 25 << 20)
+    told = capsys.readouterr().err.splitlines()
+    assert [line.partition(": ")[2] for line in told] == ["loading: 10 of 25 MiB", "loading: 20 of 25 MiB"]
 
 
 def test_broken_off_it_goes_on(tmp_path, load, archive, database):
