@@ -6,8 +6,8 @@ from ocs.agents.watcher.board import Board
 from ocs.agents.watcher.judging import figure
 from ocs.agents.watcher.rules import Kind, Rule, Ruleset
 from ocs.agents.watcher.watch import Watch
-from ocs.presence.asking import Question
 from ocs.base import OpCode
+from ocs.presence.asking import Question
 from ocs.presence.roster import Moment
 
 
