@@ -120,9 +120,12 @@ def site(tmp_path_factory):
         assert running.alerting.broken == ""
 
 
+DATABASES = ("influxdb", "prometheus")
+
+
 def all_is_well(site, since=0.0):
-    shown = site.monitor("influxdb", since)
-    return all(shown.get(name) == OpCode.RUNNING for _, name in TROUBLES.values())
+    shown = [site.monitor(database, since) for database in DATABASES]
+    return all(codes.get(name) == OpCode.RUNNING for codes in shown for _, name in TROUBLES.values())
 
 
 @pytest.fixture(scope="module")
@@ -137,11 +140,12 @@ def trouble(site):
     return site
 
 
+@pytest.mark.parametrize("database", DATABASES)
 @pytest.mark.parametrize("word", TROUBLES)
-def test_it_shows_on_the_operation_monitor(trouble, word):
+def test_it_shows_on_the_operation_monitor(trouble, word, database):
     _, operation = TROUBLES[word]
     code = OpCode[promised(word).shows.upper()]
-    wait_for(lambda: trouble.monitor("influxdb").get(operation) == code, PATIENCE)
+    wait_for(lambda: trouble.monitor(database).get(operation) == code, PATIENCE)
 
 
 @pytest.mark.parametrize("word", TROUBLES)
@@ -157,6 +161,17 @@ def test_the_watcher_raises_an_alarm_and_tells(trouble, word):
 def test_grafana_raises_an_alert_on_what_is_in_influxdb(trouble, word):
     _, operation = TROUBLES[word]
     wait_for(lambda: operation in trouble.alerting.fired[promised(word).influxdb.rule], PATIENCE)
+
+
+@pytest.mark.parametrize("word", TROUBLES)
+def test_prometheus_raises_an_alert(trouble, word):
+    subject, _ = TROUBLES[word]
+    wait_for(lambda: subject in subjects(trouble.prometheus_fires(promised(word).prometheus.rule)), PATIENCE)
+
+
+def subjects(alerts):
+    """What alerts of Prometheus are about, as the watcher calls it."""
+    return {".".join(one[label] for label in ("agent", "operation") if label in one) for one in alerts}
 
 
 def told(state, rule, subject):
@@ -183,11 +198,13 @@ def mended(trouble):
 def test_what_is_well_again_is_not_raised_any_more(mended, word):
     subject, operation = TROUBLES[word]
     promise = promised(word)
-    wait_for(lambda: mended.monitor("influxdb").get(operation) == OpCode.RUNNING, PATIENCE)
+    for database in DATABASES:
+        wait_for(lambda database=database: mended.monitor(database).get(operation) == OpCode.RUNNING, PATIENCE)
     mended.hook.wait_for(told("resolved", promise.watcher.rule, subject), PATIENCE)
     wait_for(lambda: (promise.watcher.rule, subject) not in mended.alarms(), PATIENCE)
     wait_for(lambda: ("ok", promise.watcher.rule, subject) in published(mended), PATIENCE)
     wait_for(lambda: operation not in mended.alerting.firing[promise.influxdb.rule], PATIENCE)
+    wait_for(lambda: subject not in subjects(mended.prometheus_fires(promise.prometheus.rule)), PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -202,6 +219,7 @@ def test_without_a_router_all_bars_have_a_gap_and_people_are_told(cut_off):
     promise = promised("router")
     site.hook.wait_for(told("firing", promise.watcher.rule, "router"), PATIENCE)
     wait_for(lambda: "silence" in site.alerting.fired[promise.influxdb.rule], PATIENCE)
+    wait_for(lambda: site.prometheus_fires(promise.prometheus.rule), PATIENCE)
     assert promise.shows == "a gap"
     assert site.monitor("influxdb", since) == {}
 
@@ -221,4 +239,5 @@ def test_a_router_that_is_back_ends_it(joined):
     wait_for(lambda: ("ok", promise.watcher.rule, "router") in published(site), PATIENCE)
     assert ("firing", promise.watcher.rule, "router") in published(site)
     wait_for(lambda: not site.alerting.firing[promise.influxdb.rule], PATIENCE)
+    wait_for(lambda: not site.prometheus_says('ALERTS{alertstate="firing"}'), PATIENCE)
     assert site.alarms() == {}

@@ -18,15 +18,17 @@ from typing import Any, Self
 
 import yaml
 from dashboards.files import FOLDER
+from dashboards.files import RULES as PROMETHEUS_RULES
 
 from ocs.agents.watcher.amounts import duration
 from ocs.router.config import crossbar_config
 from ocs.router.server import Router, free_port
 from tests.harness.agents import AgentHandle, start_agent
 from tests.harness.grafana import NoValuesError, Question, fill, questions, read_dashboards, read_rules, resolve
-from tests.harness.grafana_asking import LOOKS_BACK, Influx, firing
+from tests.harness.grafana_asking import LOOKS_BACK, Influx, Prometheus, firing
 from tests.harness.influx import Influxd
 from tests.harness.notified import Webhook
+from tests.harness.prometheus import prometheus
 from tests.harness.site import Site
 
 FASTER = 30
@@ -147,10 +149,10 @@ class MonitoredSite:
         agents: the running agents, by instance-id.
     """
 
-    def __init__(self, site: Site, router: Router, hook: Webhook, influx: Influx, alerting: Alerting) -> None:
+    def __init__(self, site: Site, router: Router, hook: Webhook, alerting: Alerting, *sources: Any) -> None:
         self.site, self.router, self.hook, self.alerting = site, router, hook, alerting
         self.agents: dict[str, AgentHandle] = {}
-        self._sources = {source.name: source for source in (influx,)}
+        self._sources: dict[str, Any] = {source.name: source for source in sources}
         self._dashboards = {board["uid"]: board for board in read_dashboards(FOLDER / "dashboards")}
 
     # Agents
@@ -224,7 +226,17 @@ class MonitoredSite:
         asked = next(one for one in questions(board) if one.place.endswith(f": {panel}"))
         return asked, fill(asked.text, {**values, "timeFilter": ["$timeFilter"]}, source.name)
 
+    def prometheus_says(self, query: str) -> list[dict[str, str]]:
+        """Return the labels of the series that a query finds."""
+        asked = Question("", "prometheus", query, over_time=False)
+        return [dict(labels) for labels in self._sources["prometheus"].newest(asked, query, time.time())]
+
     # Alarms
+
+    def prometheus_fires(self, title: str) -> list[dict[str, str]]:
+        """Return the labels of what a rule of Prometheus fires for; `title`: what Grafana calls it."""
+        name = "Ocs" + "".join(word.capitalize() for word in title.split())
+        return self.prometheus_says(f'ALERTS{{alertname="{name}",alertstate="firing"}}')
 
     def alarms(self) -> dict[tuple[str, str], str]:
         """Return what `ocs alarms` shows: the state by rule and subject."""
@@ -256,7 +268,9 @@ def monitored_site(folder: Path) -> Iterator[MonitoredSite]:
         site.path.with_name(WATCHER_RULES.name).write_text(
             yaml.safe_dump(hastened_watcher_rules(WATCHER_RULES.read_text(), hook.url))
         )
-        running = MonitoredSite(site, router, hook, influx, stack.enter_context(Alerting(influx)))
+        url = stack.enter_context(_prometheus(folder / "prometheus", _exporter_port(site)))
+        alerting = stack.enter_context(Alerting(influx))
+        running = MonitoredSite(site, router, hook, alerting, influx, Prometheus(url))
         stack.callback(running.end)
         running.start(*(instance["instance-id"] for instance in site.instances))
         yield running
@@ -274,4 +288,19 @@ def _described(folder: Path, router: Router, server: Influxd) -> Site:
     (folder / DEVICE).touch()
     site.add_instance("WatcherAgent", "watcher", ["--rules", WATCHER_RULES.name])
     feeds = ["--host", server.host, "--port", server.port, "--database", DATABASE]
-    return site.add_instance("InfluxDBAgent", "influxdb", feeds)
+    site.add_instance("InfluxDBAgent", "influxdb", feeds)
+    return site.add_instance("PrometheusExporter", "exporter", ["--interval", "1", "--port", free_port()])
+
+
+def _exporter_port(site: Site) -> int:
+    return int(site.instances[-1]["arguments"][-1])
+
+
+@contextmanager
+def _prometheus(folder: Path, exporter: int) -> Iterator[str]:
+    """Run a Prometheus that goes by the rules of docker/, hastened, and asks each second; gives its URL."""
+    (folder / "rules").mkdir(parents=True)
+    for path in PROMETHEUS_RULES.glob("*.yml"):
+        (folder / "rules" / path.name).write_text(yaml.safe_dump(hastened_prometheus_rules(path.read_text())))
+    with prometheus(folder / "server", rules=folder / "rules", ocs=f"127.0.0.1:{exporter}") as url:
+        yield url
