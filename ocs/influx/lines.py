@@ -64,8 +64,8 @@ def is_name(name: object) -> TypeGuard[str]:
 
 @lru_cache(_MOST_KNOWN)
 def _field(name: object) -> str:
-    """Return a field's name as it stands in a line; "" if it is no name."""
-    return key(name) if is_name(name) else ""
+    """Return a field's name as it stands in a line; "" if it is no name, or one that the server would pass over."""
+    return key(name) if is_name(name) and name != "time" else ""
 
 
 def key(name: str) -> str:

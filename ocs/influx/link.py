@@ -49,7 +49,7 @@ class Link:
                 if not kept or self._aborted:
                     raise
                 return self._ask(request)  # the server had ended a connection that nobody had used for a while
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()
             raise DatabaseAwayError(self._server.host, self._server.port, _why(error)) from error
 
@@ -107,6 +107,8 @@ def _context(*, verify: bool) -> ssl.SSLContext:
 
 
 def _why(error: Exception) -> str:
+    if isinstance(error, ValueError):  # whose text may be a secret
+        return "the request has what none may have; look at the host, the path and the credentials"
     if isinstance(error, TimeoutError):
         return "no answer"
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__

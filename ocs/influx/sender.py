@@ -14,7 +14,7 @@ from ocs.influx.spool import Batch, Spool
 
 __all__ = ["Sender", "State"]
 
-AGE: Final = 1.0
+AGE: Final = 0.5
 """Seconds that lines wait for others to be sent together with."""
 
 _PROBE_EVERY: Final = 30.0
@@ -101,9 +101,16 @@ class Sender:
         self._thread.join(_LAST_WORDS)
 
     def _run(self) -> None:
-        while self.turn():
+        while self._turn_or_tell():
             pass
         self._link.close()
+
+    def _turn_or_tell(self) -> bool:
+        try:
+            return self.turn()
+        except Exception as error:  # what a server answers is foreign; nothing ends the sending for good
+            self._note(Outcome(done=False, trouble=f"nothing can be sent: {type(error).__name__}"), None)
+            return not self._ending
 
     def turn(self) -> bool:
         """Wait for something to send and make an attempt at it; tell whether there is another turn."""

@@ -8,6 +8,7 @@ import pytest
 from pytest_twisted import ensureDeferred
 from twisted.internet.threads import deferToThread
 
+from ocs.agents.influxdb_publisher.agent import make_parser
 from tests.harness.influx import Influxd
 from tests.harness.publishing import AGENT, Publishing
 from tests.harness.waiting import wait_for
@@ -111,6 +112,12 @@ async def test_a_field_of_another_type_costs_that_field_alone(router, influxd, p
 def test_flags_mean_what_they_say(influxd, publish_to):
     publisher = publish_to(influxd, "--ssl", "False", "--verify-ssl", "False", "--gzip", "True")
     assert data_of(publisher)["connected"]
+
+
+@pytest.mark.parametrize("word", ["0", "no", "off", "FALSE"])
+def test_a_flag_may_be_denied_in_any_way(word):
+    args = make_parser().parse_args(["--ssl", word, "--verify-ssl", word, "--gzip", word])
+    assert (args.ssl, args.verify_ssl, args.gzip) == (False, False, False)
 
 
 def test_an_odd_flag_is_told_in_one_line(influxd, publish_to):

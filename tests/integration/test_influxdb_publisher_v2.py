@@ -8,6 +8,7 @@ import json
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
+import psutil
 import pytest
 from influxdb_client import InfluxDBClient
 from influxdb_client.client.write_api import SYNCHRONOUS
@@ -148,6 +149,12 @@ async def test_a_real_server_takes_the_points_also_those_of_an_outage(router, vi
             f"{agent}_n": list(zip(times, [1, 2, 3], strict=True)),
             f"{agent}_ok": list(zip(times, [1, 0, 1], strict=True)),
         }
+    shown = (
+        publisher.output
+        + str(publisher.call(".ops", "status", "record"))
+        + str(psutil.Process(publisher.pid).cmdline())
+    )
+    assert "my token" not in shown
 
 
 @pytest.mark.parametrize(
