@@ -1,6 +1,7 @@
 """g32influx with recorded files and a real InfluxDB 1."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -225,6 +226,16 @@ def test_mistakes_are_told_in_one_line(load, archive, options, text):
 def test_a_folder_without_files_is_told(load, tmp_path):
     (tmp_path / "empty").mkdir()
     assert "There is no .g3 file" in load(tmp_path / "empty", code=1).stderr
+
+
+def test_the_example_of_the_docs_says_what_they_say(influxd, load, archive, database):
+    page = Path(__file__).parents[2] / "docs" / "user" / "g32influx.md"
+    example, said = re.search(r"^    \$ (g32influx .+)\n    (.+)$", page.read_text(), re.MULTILINE).groups()
+    place = {"/data/hk": str(archive), "ocs_feeds": database, "localhost": influxd.host, "8086": str(influxd.port)}
+    program, target, *others = example.split()
+    assert set(others) <= set(place)
+    assert program == "g32influx"
+    assert re.sub(r"\d+", "N", load(place[target]).stdout.strip()) == re.sub(r"\d+", "N", said)
 
 
 def test_the_program_is_installed():

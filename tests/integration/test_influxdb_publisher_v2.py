@@ -152,7 +152,7 @@ async def test_a_real_server_takes_the_points_also_those_of_an_outage(router, vi
     shown = (
         publisher.output
         + str(publisher.call(".ops", "status", "record"))
-        + str(psutil.Process(publisher.pid).cmdline())
+        + str(psutil.Process(publisher.process.pid).cmdline())
     )
     assert "my token" not in shown
 
