@@ -192,13 +192,17 @@ class MonitoredSite:
             database: "influxdb" or "prometheus".
             since: leave out what is older (unix s).
         """
+        found = self.panel(database, "operations", "Operations", since)
+        return {named(dict(labels)): value for labels, value in found.items()}
+
+    def panel(self, database: str, board: str, title: str, since: float = 0.0) -> dict[Any, float]:
+        """Return the newest values that a panel of a dashboard shows, by their labels."""
         now, source = time.time(), self._sources[database]
         try:
-            asked, text = self._question(f"ocs-operations-{database}", "Operations", source)
+            asked, text = self._question(f"ocs-{board}-{database}", title, source)
         except NoValuesError:
             return {}
-        found = source.newest(asked._replace(begin=min(now - since, LOOKS_BACK)), text, now)
-        return {named(dict(labels)): value for labels, value in found.items()}
+        return source.newest(asked._replace(begin=min(now - since, LOOKS_BACK)), text, now)
 
     def has_run_for(self, seconds: float, operation: str) -> bool:
         """Tell whether InfluxDB has known for long that an operation runs.
@@ -283,7 +287,7 @@ def _described(folder: Path, router: Router, server: Influxd) -> Site:
     site.add_instance("RegistryAgent", "registry", ["--wait-time", "1"])  # 30 s unless given
     site.add_instance("AggregatorAgent", "aggregator", ["--initial-state", "record", "--data-dir", str(folder / "hk")])
     for name in ("fake-1", "fake-2"):
-        site.add_instance("FakeDataAgent", name, ["--mode", "acq"])
+        site.add_instance("FakeDataAgent", name, ["--mode", "acq", "--frame-length", "1"])
     site.add_instance("DegradingAgent", "device", ["--device", str(folder / DEVICE)])
     (folder / DEVICE).touch()
     site.add_instance("WatcherAgent", "watcher", ["--rules", WATCHER_RULES.name])
