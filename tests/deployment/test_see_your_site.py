@@ -223,6 +223,7 @@ def test_without_a_router_all_bars_have_a_gap_and_people_are_told(cut_off):
     wait_for(lambda: site.prometheus_fires(promise.prometheus.rule), PATIENCE)
     assert promise.shows == "a gap"
     assert site.monitor("influxdb", since) == {}
+    wait_for(lambda: not site.monitor("prometheus", time.time() - 1), PATIENCE)
     assert list(site.panel("prometheus", "recording", "Router", since).values()) == [0]
 
 
