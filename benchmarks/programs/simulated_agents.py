@@ -1,7 +1,7 @@
-"""The heartbeats of many agents, one a second each and spread over the second, from a few connections.
+"""The heartbeats of many agents, one a period each and spread over it, from a few connections.
 
-Arguments: URL, number of agents. Commands: ``start`` begins; ``sent`` tells how many have left and how late the latest
-tick was.
+Arguments: URL, number of agents, period in s (1 unless given). Commands: ``start`` begins; ``sent`` tells how many have
+left and how late the latest tick was.
 """
 
 import sys
@@ -29,7 +29,8 @@ def envelope(name, feed="heartbeat"):
 class Crowd:
     """All simulated agents, each belonging to one of the sessions."""
 
-    def __init__(self, number):
+    def __init__(self, number, period=1):
+        self.ticks = TICKS * period
         self.sessions, self.sent, self.late = [], 0, 0.0
         self.members = [envelope(f"sim-{index:05d}") for index in range(number)]
         self.tick_number, self.loop = 0, task.LoopingCall(self.tick)
@@ -42,7 +43,7 @@ class Crowd:
     def tick(self):
         """Send the heartbeats of one part of the crowd."""
         self.late = max(self.late, time.time() - self.began - self.tick_number / TICKS)
-        for index in range(self.tick_number % TICKS, len(self.members), TICKS):
+        for index in range(self.tick_number % self.ticks, len(self.members), self.ticks):
             member = self.members[index]
             self.sessions[index % CONNECTIONS].publish(member["address"], [self.codes(index), member])
             self.sent += 1
@@ -67,4 +68,4 @@ class Crowd:
 
 
 if __name__ == "__main__":
-    connect(sys.argv[1], Crowd(int(sys.argv[2])).join, connections=CONNECTIONS)
+    connect(sys.argv[1], Crowd(*map(int, sys.argv[2:])).join, connections=CONNECTIONS)

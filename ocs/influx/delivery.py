@@ -18,7 +18,7 @@ _MOST_MENDINGS: Final = 100
 
 _LONGEST: Final = 60.0
 
-BATCH_BYTES: Final = 1 << 20
+BATCH_BYTES: Final = 4 << 20
 _LEAST_BYTES: Final = 4096
 
 
@@ -96,6 +96,26 @@ class Delivery:
         except DatabaseAwayError as error:
             return Outcome(done=False, trouble=str(error))
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether lines are posted as they are, so that two bodies may be on their way at a time."""
+        return not self._mending.is_needed
+
+    def post_beside(self, body: bytes, link: Asks) -> bool:
+        """Post lines over another link, from another thread, while `deliver` is at work.
+
+        Args:
+            body: the lines.
+            link: asks the server.
+
+        Returns:
+            Whether the database has taken all of them. If not, whatever the reason, they have to be delivered.
+        """
+        try:
+            return judge(link.ask(self._write(body))).what is What.WRITTEN
+        except DatabaseAwayError:
+            return False
+
     def _deliver(self, body: bytes, points: int) -> Outcome:
         lost, verdict = self._settled(body)
         if verdict.what in (What.UNREADABLE, What.TOO_LONG):
@@ -130,14 +150,17 @@ class Delivery:
         return lost, verdict
 
     def _post(self, body: bytes) -> Verdict:
-        gzipped = self._compress and bool(body)
-        request = self._server.write(gzip.compress(body, 1, mtime=0) if gzipped else body, gzipped=gzipped)
+        request = self._write(body)
         verdict = judge(self._link.ask(request))
         if verdict.what is What.MISSING and not self._tried_to_create:
             self._tried_to_create = True
             if self._create():
                 return judge(self._link.ask(request))
         return verdict
+
+    def _write(self, body: bytes) -> Request:
+        gzipped = self._compress and bool(body)
+        return self._server.write(gzip.compress(body, 1, mtime=0) if gzipped else body, gzipped=gzipped)
 
     def _in_parts(self, verdict: Verdict, body: bytes, points: int) -> Outcome:
         """Deliver what was refused as a whole in two halves; a single line that is refused is dropped."""

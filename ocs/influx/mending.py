@@ -83,6 +83,11 @@ class Mending:
         self._clock = clock
         self._known: dict[Conflict, float] = {}
 
+    @property
+    def is_needed(self) -> bool:
+        """Whether there are conflicts that are known."""
+        return bool(self._known)
+
     def add(self, conflict: Conflict) -> bool:
         """Remember a conflict; tell whether it was new."""
         new = conflict not in self._known

@@ -52,6 +52,9 @@ class State:
 class Sender:
     """Sends what is in a spool, in a thread of its own from `start` to `stop`.
 
+    Where much waits and all is well, two batches are on their way at a time: a server takes them faster than one after
+    the other. Whatever is wrong with the second one, it is sent again, as the first one.
+
     Args:
         spool: what is to be sent.
         server: where to.
@@ -76,7 +79,7 @@ class Sender:
     ) -> None:
         self.state = State()
         self._spool = spool
-        self._link = Link(server)
+        self._link, self._link_beside = Link(server), Link(server)
         self._tell = tell
         self._clock = clock
         self._steady = steady
@@ -97,6 +100,7 @@ class Sender:
         self._spool.call()
         self._thread.join(0.0 if self.state.trouble else _LAST_WORDS)
         self._link.abort()
+        self._link_beside.abort()
         self._spool.call()
         self._thread.join(_LAST_WORDS)
 
@@ -104,6 +108,7 @@ class Sender:
         while self._turn_or_tell():
             pass
         self._link.close()
+        self._link_beside.close()
 
     def _turn_or_tell(self) -> bool:
         try:
@@ -138,7 +143,23 @@ class Sender:
             self._spool.wait(AGE, most_bytes=min(BATCH_BYTES, self._delivery.most_bytes))
 
     def _send(self, batch: Batch) -> None:
+        beside = self._begin_beside(batch)
         outcome = self._delivery.deliver(batch.body, batch.points)
+        self._end(batch, outcome)
+        if beside is not None and beside.is_taken() and outcome.done:
+            self._end(beside.batch, outcome)
+
+    def _begin_beside(self, batch: Batch) -> "_Beside | None":
+        """Send the batch that follows at the same time, if there is a whole one, and nothing is wrong."""
+        if self.state.trouble or not self.state.connected or self._ending or not self._delivery.is_plain:
+            return None
+        most = self._delivery.most_bytes
+        following = self._spool.next(most, batch) if len(batch.body) > most // 2 else None
+        if following is None or len(following.body) <= most // 2:
+            return None
+        return _Beside(following, lambda: self._delivery.post_beside(following.body, self._link_beside))
+
+    def _end(self, batch: Batch, outcome: Outcome) -> None:
         if outcome.done:
             self._spool.done(batch)
         self._note(outcome, batch)
@@ -182,6 +203,33 @@ class Sender:
         """Seconds until the database is asked again; None while all is well."""
         at = self.state.retry_at
         return None if at is None else max(0.0, at - self._steady())
+
+
+class _Beside:
+    """A batch that is sent in a thread of its own, from now on.
+
+    Args:
+        batch: what is sent.
+        post: sends it, and tells whether it was taken.
+    """
+
+    def __init__(self, batch: Batch, post: Callable[[], bool]) -> None:
+        self.batch = batch
+        self._post = post
+        self._taken = False
+        self._thread = threading.Thread(target=self._run, name="influx-beside", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._taken = self._post()
+        except Exception:
+            self._taken = False
+
+    def is_taken(self) -> bool:
+        """Wait for the answer, and tell whether it was a good one."""
+        self._thread.join()
+        return self._taken
 
 
 def merged(*counts: dict[str, int]) -> dict[str, int]:

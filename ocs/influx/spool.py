@@ -30,6 +30,9 @@ _USUAL_SHARE: Final = 4
 _SYNC_EVERY: Final = 5.0
 """Seconds between two times at which what was written is made to outlive a power cut."""
 
+_SAVE_EVERY: Final = 1.0
+"""Seconds between two notes of how far the sending is; after a kill, what was sent since the last is sent again."""
+
 _BUFFERED: Final = 4 << 20
 _MANY: Final = 64
 """Entries that wait to be written, a few MiB at most."""
@@ -112,7 +115,7 @@ class Spool:
         self._origin = 0
         self._saved = -1
         self._journal: Journal | None = None
-        self._next_open = self._next_sync = 0.0
+        self._next_open = self._next_sync = self._next_save = 0.0
         self._oldest = 0.0  # when the oldest on the disk came, as far as known
         self._called = False
         self._wanted = memory_bytes
@@ -203,7 +206,9 @@ class Spool:
         if journal is None:
             return
         try:
-            self._save_position()
+            if self._steady() >= self._next_save:
+                self._next_save = self._steady() + _SAVE_EVERY
+                self._save_position()
             self._write(journal)
             self._bound(journal)
         except (OSError, JournalError) as error:
@@ -273,6 +278,7 @@ class Spool:
             if self._position >= self._end:
                 self._delete(journal)
             else:
+                self._save_position()
                 journal.close()
         except (OSError, JournalError) as error:
             self.trouble = _disk_trouble(self._folder, error)
@@ -284,29 +290,46 @@ class Spool:
 
     # The side that sends
 
-    def next(self, most_bytes: int) -> Batch | None:
-        """Return the oldest lines that wait, up to so many bytes, but at least one entry; None if nothing waits."""
+    def next(self, most_bytes: int, after: Batch | None = None) -> Batch | None:
+        """Return the oldest lines that wait.
+
+        Args:
+            most_bytes: how many bytes they may have; they are one entry at least.
+            after: a batch that is on its way, and whatever comes before it; what is returned follows it without a gap.
+
+        Returns:
+            The lines; None if nothing waits.
+        """
         while True:
             with self._lock:
-                if self._position >= self._end:
+                position, origin = self._position, self._origin
+                if after is not None:
+                    if after.origin != origin:
+                        return None
+                    position = max(position, after.end)
+                if position >= self._end:
                     return None
                 first = self._memory[0].first if self._memory else self._end
-                position, origin = self._position, self._origin
                 if first <= position:
-                    return self._from_memory(most_bytes)
+                    return self._from_memory(position, most_bytes)
             batch = self._from_disk(position, first, most_bytes, origin)
+            begin = first if batch is None else batch.end - batch.points
+            if after is not None:
+                return batch if begin == position else None
+            self._pass_over(position, begin, origin)
             if batch is not None:
                 return batch
-            self._pass_over(position, first, origin)
 
-    def _from_memory(self, most_bytes: int) -> Batch:
+    def _from_memory(self, position: int, most_bytes: int) -> Batch:
         found: list[bytes] = []
-        size = 0
-        oldest, end = self._memory[0].received, self._position
-        points = 0
+        size = points = 0
+        oldest, end = self._memory[0].received, position
         for entry in self._memory:
+            if entry.end <= position:
+                continue
             if found and size + len(entry.body) >= most_bytes:
                 break
+            oldest = entry.received if not found else oldest
             found.append(entry.body)
             size += len(entry.body) + 1
             points += entry.points
@@ -333,7 +356,6 @@ class Spool:
             entries.close()
         if not found:
             return None
-        self._pass_over(position, found[0].index, origin)
         body = b"\n".join(entry.body[_HEAD.size :] for entry in found)
         return Batch(body, end - found[0].index, end, _HEAD.unpack_from(found[0].body)[1], origin)
 

@@ -38,13 +38,15 @@ def test_what_is_put_comes_out_in_order(tmp_path, folder):
 
 
 def test_what_was_not_sent_is_there_after_a_kill(tmp_path):
-    killed = Spool(tmp_path / "spool")
+    now = 0.0
+    killed = Spool(tmp_path / "spool", steady=lambda: now)
     killed.open()
     for start in range(0, 100, 10):
         put(killed, lines(start, 10))
     killed.write()
     for _ in range(3):
         killed.done(killed.next(1))
+    now += 1.0  # how far it is, is written down once a second
     killed.write()
     killed._journal._folder.release()  # as the system does when a process is gone
     again = Spool(tmp_path / "spool")
@@ -145,11 +147,11 @@ class Model(RuleBasedStateMachine):
         self.path = Path(self.folder.name) / "spool"
         self.expected = []
         self.count = 0
-        self.safe = 0
+        self.now = 0.0
         self.spool = self.new()
 
     def new(self):
-        spool = Spool(self.path, disk_bytes=1 << 30, memory_bytes=400)
+        spool = Spool(self.path, disk_bytes=1 << 30, memory_bytes=400, steady=lambda: self.now)
         spool.open()
         return spool
 
@@ -161,6 +163,20 @@ class Model(RuleBasedStateMachine):
         put(self.spool, rows)
         self.spool.write()
         self.expected += rows
+
+    @precondition(lambda self: self.expected)
+    @rule(most=st.integers(1, 500))
+    def send_two_at_a_time(self, most):
+        first = self.spool.next(most)
+        second = self.spool.next(most, first)
+        found = first.body.decode().split("\n")
+        if second is not None:
+            found += second.body.decode().split("\n")
+        assert second is not None or len(found) == len(self.expected)
+        assert found == self.expected[: len(found)]
+        for batch in filter(None, (first, second)):
+            self.spool.done(batch)
+        del self.expected[: len(found)]
 
     @precondition(lambda self: self.expected)
     @rule(most=st.integers(1, 500))
@@ -183,6 +199,7 @@ class Model(RuleBasedStateMachine):
 
     @rule()
     def kill_and_start(self):
+        self.now += 1.0  # how far it is, is written down once a second
         self.spool.write()
         self.spool._journal._folder.release()
         self.spool = self.new()
