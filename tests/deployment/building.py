@@ -75,7 +75,7 @@ def copy_sources(target: Path) -> Path:
 
 def make_wheels(target: Path) -> None:
     """Make wheels of what the images need, in the versions that are tested here."""
-    asked = [sys.executable, str(ROOT / "docker" / "requirements.py"), "hk", "router"]
+    asked = [sys.executable, str(ROOT / "docker" / "requirements.py"), "hk", "prometheus", "router"]
     needed = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True, timeout=30).stdout
     # Of idna the tests' environment has a newer one than crossbar asks for: the agent service's packages want that.
     here = {dist.name: dist.version for dist in metadata.distributions() if dist.name not in ("ocs", "idna")}

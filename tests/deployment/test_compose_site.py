@@ -105,6 +105,26 @@ def test_the_profile_for_monitoring_adds_database_and_plots(site):
     assert set(all_services) - set(site.compose("config", "--services").split()) == MONITORING
 
 
+def test_who_feeds_the_databases_works_in_its_container(site):
+    feeders = ("ocs-exporter", "ocs-influxdb")
+    site.compose("--profile", "monitoring", "up", "--detach", "--no-deps", *feeders)
+    try:
+        site.client("exporter")
+        url = "http://ocs-exporter:9185/metrics"
+        ask = f"import urllib.request as r; print(r.urlopen({url!r}, timeout=20).read().decode())"
+
+        def sees_a_fake_agent() -> bool:
+            told = site.compose("exec", "--no-TTY", "ocs-registry", "python", "-c", ask, check=False)
+            return 'ocs_agent_up{agent="fake-1",agent_class="FakeDataAgent"} 1.0' in told
+
+        wait_for(sees_a_fake_agent, 30)
+        publisher = site.client("influxdb")
+        trouble = wait_for(lambda: publisher.record.status().session["data"].get("last_error"), 30)
+        assert "influxdb:8086" in trouble  # which cannot be pulled here
+    finally:
+        site.compose("--profile", "monitoring", "rm", "--stop", "--force", *feeders)
+
+
 def test_the_registry_knows_all_agents_of_the_site(site):
     registry = site.client("registry")
     addresses = {f"observatory.{name}" for name in AGENTS}
