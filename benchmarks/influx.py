@@ -71,9 +71,10 @@ def held(agent):
 
 
 def taken(server):
-    """How many points the database says it has taken: a question that costs it nothing."""
+    """How many points the database has written, its own statistics left aside: a question that costs it nothing."""
     found = json.loads(server.ask("GET", "/debug/vars")[1])
-    return found["write"]["values"]["pointReq"]
+    shards = [entry for name, entry in found.items() if name.startswith("shard:")]
+    return sum(shard["values"]["writePointsOk"] for shard in shards if shard["tags"]["database"] == DATABASE)
 
 
 def settle(server, wanted, timeout):
