@@ -185,7 +185,7 @@ AT_LEAST_TWICE = (Target(2, most=False),)
 CASES = (
     case("small", "300 messages/s of a point (10 channels)", (10, 1, 300), 10),
     case("arrays", "40 messages/s of 50 points (20 channels)", (20, 50, 40), 10),
-    case("backlog small", "20,000 points that wait (10 channels x 1)", (10, 1, 1000), 20, AT_LEAST_TWICE),
+    case("backlog small", "80,000 points that wait (10 channels x 1)", (10, 1, 4000), 20, AT_LEAST_TWICE),
     case("backlog arrays", "200,000 points that wait (20 channels x 50)", (20, 50, 400), 10, AT_LEAST_TWICE),
     case("backlog long", "1,000,000 points that wait (4 channels x 200)", (4, 200, 1000), 5, AT_LEAST_TWICE),
 )
