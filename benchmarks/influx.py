@@ -89,6 +89,18 @@ def settle(server, wanted, timeout):
     return moved
 
 
+def measured(cost, server, points, took):
+    """What so many points have cost, of which some may not have arrived."""
+    used = {name: cost.cpu(name) for name in ("publisher", "server")}
+    count = arrived(server)
+    return {
+        "rate": count / max(took, 1e-3),
+        "cpu": used["publisher"] / max(count, 1) * MILLION,
+        "server": used["server"] / max(count, 1) * MILLION,
+        "lost": points - count,
+    }
+
+
 def publish(shape, seconds, bench, side):
     """Publish a load, and wait until it is in the database.
 
@@ -107,17 +119,8 @@ def publish(shape, seconds, bench, side):
         sent = load.ask(f"run {seconds}", timeout=120)
         points = sent["samples"] // shape[0]
         ended = settle(server, points, 90)
-        used = {name: cost.cpu(name) for name in ("publisher", "server")}
-        count = arrived(server)
-        peak = agent.peak()
-    return {
-        "rate": count / max(ended - began, 1e-3),
-        "cpu": used["publisher"] / max(count, 1) * MILLION,
-        "server": used["server"] / max(count, 1) * MILLION,
-        "lag": max(0.0, ended - sent["ended"]),
-        "lost": points - count,
-        "peak": peak,
-    }
+        lag = max(0.0, ended - sent["ended"])
+        return measured(cost, server, points, ended - began) | {"lag": lag, "peak": agent.peak()}
 
 
 def catch_up(shape, seconds, bench, side):
@@ -139,16 +142,7 @@ def catch_up(shape, seconds, bench, side):
             cost = Cost(publisher=agent.pid, server=server.pid)
             began = time.time()
         ended = settle(server, points, 90)
-        used = {name: cost.cpu(name) for name in ("publisher", "server")}
-        count = arrived(server)
-        peak = agent.peak()
-    return {
-        "rate": count / max(ended - began, 1e-3),
-        "cpu": used["publisher"] / max(count, 1) * MILLION,
-        "server": used["server"] / max(count, 1) * MILLION,
-        "lost": points - count,
-        "peak": peak,
-    }
+        return measured(cost, server, points, ended - began) | {"peak": agent.peak()}
 
 
 def wait_until_calm(bench, timeout=30.0):

@@ -7,7 +7,6 @@ An entry's index is the number of its first point since the spool began, so that
 points are missing.
 """
 
-import struct
 import threading
 import time
 from collections import Counter, deque
@@ -17,7 +16,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from ocs.errors import JournalError, JournalInUseError
-from ocs.journal import Entry, Journal
+from ocs.influx.spool_disk import Position, disk_trouble, end_of, keep, kept_between
+from ocs.journal import Journal
 
 __all__ = ["DISK_BYTES", "MEMORY_BYTES", "Batch", "Spool"]
 
@@ -30,9 +30,6 @@ _USUAL_SHARE: Final = 4
 _SYNC_EVERY: Final = 5.0
 """Seconds between two times at which what was written is made to outlive a power cut."""
 
-_SAVE_EVERY: Final = 1.0
-"""Seconds between two notes of how far the sending is; after a kill, what was sent since the last is sent again."""
-
 _BUFFERED: Final = 4 << 20
 _MANY: Final = 64
 """Entries that wait to be written, a few MiB at most."""
@@ -40,9 +37,6 @@ _MANY: Final = 64
 _SEGMENT: Final = 16 << 20
 _LEAST_SEGMENT: Final = 64 << 10
 _OPEN_EVERY: Final = 5.0
-_HEAD: Final = struct.Struct("<Id")
-_LINES: Final = 1
-"""The kind of the journal's entries."""
 
 
 class _Waiting(NamedTuple):
@@ -113,9 +107,9 @@ class Spool:
         self._written = 0
         """What is below is in the journal, as far as it was not sent before."""
         self._origin = 0
-        self._saved = -1
+        self._noted = Position(folder, steady) if folder is not None else None
         self._journal: Journal | None = None
-        self._next_open = self._next_sync = self._next_save = 0.0
+        self._next_open = self._next_sync = 0.0
         self._oldest = 0.0  # when the oldest on the disk came, as far as known
         self._called = False
         self._wanted = memory_bytes
@@ -134,15 +128,16 @@ class Spool:
         segment = min(_SEGMENT, max(_LEAST_SEGMENT, self._disk_bytes // 8))
         try:
             journal = Journal(self._folder, segment_bytes=segment)
-            end = _end_of(journal)
+            end = end_of(journal)
         except JournalInUseError:
             raise
         except (OSError, JournalError) as error:
-            self.trouble = _disk_trouble(self._folder, error)
+            self.trouble = disk_trouble(self._folder, error)
             return
         with self._lock:
             self._journal = journal
-            self._renumber(self._read_position(journal), end)
+            first = journal.first_index or 0
+            self._renumber(max(first, self._noted.read() if self._noted else 0), end)
         self.trouble = ""
 
     def _renumber(self, position: int, end: int) -> None:
@@ -206,13 +201,12 @@ class Spool:
         if journal is None:
             return
         try:
-            if self._steady() >= self._next_save:
-                self._next_save = self._steady() + _SAVE_EVERY
-                self._save_position()
+            if self._noted is not None:
+                self._noted.note(self._position)
             self._write(journal)
             self._bound(journal)
         except (OSError, JournalError) as error:
-            self.trouble = _disk_trouble(self._folder, error)
+            self.trouble = disk_trouble(self._folder, error)
         else:
             self.trouble = ""
 
@@ -220,7 +214,7 @@ class Spool:
         journal.write()  # what it has not got rid of yet has to go before it is given more
         while entries := self._some_unwritten():
             for entry in entries:
-                journal.append(entry.first, _LINES, _HEAD.pack(entry.points, entry.received), entry.body)
+                keep(journal, entry.first, entry.points, entry.received, entry.body)
             with self._lock:
                 while self._unwritten and self._unwritten[0].end <= entries[-1].end:
                     self._unwritten.popleft()
@@ -275,18 +269,16 @@ class Spool:
         if journal is None:
             return
         try:
-            if self._position >= self._end:
-                self._delete(journal)
-            else:
-                self._save_position()
+            if self._position < self._end:
+                if self._noted is not None:
+                    self._noted.note(self._position, at_once=True)
                 journal.close()
+                return
+            if self._noted is not None:
+                self._noted.remove()  # before the journal: what is sent twice does no harm
+            journal.remove()
         except (OSError, JournalError) as error:
-            self.trouble = _disk_trouble(self._folder, error)
-
-    def _delete(self, journal: Journal) -> None:
-        if self._folder is not None:
-            _position_file(self._folder).unlink(missing_ok=True)  # before the journal: what is sent twice does no harm
-        journal.remove()
+            self.trouble = disk_trouble(self._folder, error)
 
     # The side that sends
 
@@ -340,24 +332,12 @@ class Spool:
         """Return what the journal has between two indices; None if it has nothing there."""
         if self._journal is None:
             return None
-        found: list[Entry] = []
-        size = end = 0
-        entries = self._journal.read(position)
         try:
-            for entry in entries:
-                size += len(entry.body)
-                if entry.index >= before or (found and (size > most_bytes or entry.index != end)):
-                    break
-                found.append(entry)
-                end = entry.index + _points(entry)
+            found = kept_between(self._journal, position, before, most_bytes)
         except OSError as error:
-            self.trouble = _disk_trouble(self._folder, error)
-        finally:
-            entries.close()
-        if not found:
+            self.trouble = disk_trouble(self._folder, error)
             return None
-        body = b"\n".join(entry.body[_HEAD.size :] for entry in found)
-        return Batch(body, end - found[0].index, end, _HEAD.unpack_from(found[0].body)[1], origin)
+        return Batch(found.body, found.points, found.end, found.received, origin) if found else None
 
     def _pass_over(self, position: int, first: int, origin: int) -> None:
         """Go on behind what is missing on the disk, unless somebody has done so."""
@@ -415,46 +395,3 @@ class Spool:
         with self._lock:
             first = self._memory[0] if self._memory else None
             return first.received if first is not None and first.first <= self._position else None
-
-    # How far it is
-
-    def _read_position(self, journal: Journal) -> int:
-        first = journal.first_index or 0
-        assert self._folder is not None  # noqa: S101 - a journal has a folder
-        try:
-            return max(first, int(_position_file(self._folder).read_text()))
-        except (OSError, ValueError):
-            return first
-
-    def _save_position(self) -> None:
-        position = self._position
-        if position == self._saved or self._folder is None:
-            return
-        path = _position_file(self._folder)
-        new = path.with_suffix(".new")
-        new.write_text(f"{position}\n")
-        new.replace(path)
-        self._saved = position
-
-
-def _position_file(folder: Path) -> Path:
-    return folder / "position"
-
-
-def _points(entry: Entry) -> int:
-    count: int = _HEAD.unpack_from(entry.body)[0]
-    return count
-
-
-def _end_of(journal: Journal) -> int:
-    """Return the index after the last entry."""
-    last = journal.last_index
-    if last is None:
-        return 0
-    entries = [entry for entry in journal.read(last) if entry.index == last]
-    return last + (_points(entries[-1]) if entries else 1)
-
-
-def _disk_trouble(folder: Path | None, error: Exception) -> str:
-    why = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
-    return f"the spool in {folder} cannot be written: {why}; what waits is kept in memory"
