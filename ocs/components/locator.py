@@ -61,11 +61,11 @@ class Locator:
 
     def find(self, component: ComponentId) -> Description | None:
         """Return a component that is registered; None if it is not, or the router is away."""
-        return self._directory.find(component)
+        return self._directory.find(component) if self._is_now(self._session) else None
 
     def of_type(self, component_type: str) -> list[Description]:
-        """Return all components of a type, by name."""
-        return self._directory.of_type(component_type)
+        """Return all components of a type, by name; none while the router is away."""
+        return self._directory.of_type(component_type) if self._is_now(self._session) else []
 
     def counts(self) -> dict[str, int]:
         """Return how many components of each type there are."""
