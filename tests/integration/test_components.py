@@ -180,6 +180,7 @@ async def test_after_a_restart_of_the_router_all_are_found_again(own_router):
     locator = locator_of(other)
     async with joined(own_router, one, other):
         assert await locator.resolve(named("lasting"), 10)
+        assert await locator.ready(10)
         own_router.kill()
         await until(lambda: not locator.complete)
         assert locator.find(named("lasting")) is None
