@@ -113,6 +113,8 @@ class Soak:
         try:
             handle.wait_until_ready(60)
             wait_for(lambda: is_bound(self._port), 60)
+            if self._args.side == "ours":
+                wait_for(lambda: _data_of(handle).get("database", {}).get("state"), 60)
             yield handle
             handle.stop(timeout=30)
         finally:
@@ -195,7 +197,7 @@ class Soak:
         return int(found[0]["n"] or 0) if found else 0
 
     def _session_data(self) -> dict[str, Any]:
-        return dict(self._monitor.call(".ops", "status", "run")[2].get("data") or {})
+        return _data_of(self._monitor)
 
     def _show(self) -> None:
         last = self.result.samples[-1]
@@ -230,6 +232,10 @@ class Soak:
             yield f"the database was {', '.join(map(repr, sorted(states)))}"
         if self.result.most_memory > MOST_MEMORY:
             yield f"{self.result.most_memory / MIB:.0f} MiB of memory, more than {MOST_MEMORY / MIB:.0f}"
+
+
+def _data_of(monitor: AgentHandle) -> dict[str, Any]:
+    return dict(monitor.call(".ops", "status", "run")[2].get("data") or {})
 
 
 def _memory(pid: int) -> tuple[int, int]:

@@ -175,6 +175,7 @@ def test_alarms_and_what_people_said_survive_a_kill_of_the_watcher(watched):
 
 def test_a_mistake_in_the_rules_leaves_the_old_ones_in_force(watched):
     watched.start({"name": "dead", "kind": "expired"})
+    watched.wait_for(lambda: watched.session["data"].get("rules") == 1)
     watched.file.write_text("rules:\n  - name: dead\n    kind: expird\n")
     session = watched.wait_for(lambda: (watched.session["degraded"] and watched.session) or None)
     [trouble] = session["data"]["trouble"]

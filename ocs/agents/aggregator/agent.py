@@ -123,10 +123,14 @@ class AggregatorAgent:
         """
         if session.status == "starting":  # where the function is called directly, nobody has said so yet
             session.set_status("running")
-        params = params or {}
+        try:
+            return self._record(session, params or {})
+        finally:  # at the end, not at the start: who starts it may have stopped it before this thread runs
+            self._stopped_by_user = False
+            self._arrived.clear()
+
+    def _record(self, session: ocs_agent.OpSession, params: dict[str, Any]) -> Result:
         data_dir = params.get("data_dir") or self.data_dir
-        self._stopped_by_user = False
-        self._arrived.clear()
         self.inbox.open()
         try:
             ledger = self._open_ledger(session, data_dir)
@@ -159,7 +163,8 @@ class AggregatorAgent:
                 self._take_the_rest(aggregator)
         finally:
             self.inbox.close()
-            self.agent.call_in_reactor(lambda: self.reception.stop(leave=self._stopped_by_user))
+            leave = self._stopped_by_user
+            self.agent.call_in_reactor(lambda: self.reception.stop(leave=leave))
 
     def _take_the_rest(self, aggregator: "Aggregator") -> None:
         """Take in what is on its way still: what the router has sent, and at a person's stop what is to be fetched.
@@ -182,15 +187,16 @@ class AggregatorAgent:
         """
         from ocs.agents.aggregator.ledger import Ledger, journal_folder  # noqa: PLC0415 - so3g is slow to load
 
-        while session.status == "running":
+        while True:  # asked once in any case: who is stopped at once has still recorded, and tells how much
             try:
                 return Ledger(journal_folder(data_dir, self.agent.agent_address), data_dir, clock=self._clock)
             except JournalInUseError:
                 raise
             except (OSError, JournalError) as error:
                 self._waits(session, str(error))
+            if session.status != "running":
+                return None
             self.inbox.wait(_DISK_EVERY)
-        return None
 
     def _waits(self, session: ocs_agent.OpSession, trouble: str) -> None:
         if not session.degraded:
