@@ -92,7 +92,7 @@ def test_the_sample_is_managed_as_its_page_says(sample, run_agent, capsys, tmp_p
     aggregator = OCSClient("aggregator", args=sample.site.args)
 
     def recorded():
-        providers = aggregator.record.status().session["data"]["providers"]
+        providers = aggregator.record.status().session["data"].get("providers", {})
         return {name for name, entry in providers.items() if "fake" in name and entry["last_refresh"] > begun}
 
     feeds = {f"observatory.{name}.feeds.false_temperatures" for name in ("fake-1", "fake-3", "fake-4")}

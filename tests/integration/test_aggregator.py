@@ -44,6 +44,11 @@ def record_status(agent):
     return agent.call(".ops", "status", "record")[2]
 
 
+def providers(agent):
+    """Return what the recording tells of each feed; nothing, as long as it has told nothing."""
+    return record_status(agent).get("data", {}).get("providers", {})
+
+
 async def until(condition):
     """Wait for a condition that is looked at outside the reactor, and return its value."""
     deadline = time.monotonic() + 20
@@ -63,7 +68,7 @@ async def heard(session, agent):
     probe = envelope("observatory.lab.feeds.probe")
 
     def known():
-        return probe["address"] in record_status(agent).get("data", {}).get("providers", {})
+        return probe["address"] in providers(agent)
 
     deadline = time.monotonic() + 20
     while not await deferToThread(known):
@@ -184,7 +189,7 @@ async def test_it_records_again_after_the_router_was_killed(own_router, make_sit
     async with wamp_session(own_router) as session:
         await heard(session, agent)
         await send(session, message([1.0], a=[1]))
-        await until(lambda: record_status(agent)["data"]["providers"].get(FEED))
+        await until(lambda: providers(agent).get(FEED))
     await deferToThread(own_router.kill)
     await deferToThread(own_router.start)
     back = time.time()
@@ -205,7 +210,7 @@ async def test_it_records_again_after_the_router_was_killed(own_router, make_sit
 def last_refresh(agent):
     """Return when the feed last sent something, 0 while the aggregator is not back."""
     with contextlib.suppress(LookupError):
-        return record_status(agent)["data"]["providers"][FEED]["last_refresh"]
+        return providers(agent)[FEED]["last_refresh"]
     return 0.0
 
 
@@ -213,7 +218,7 @@ def test_fake_data_is_recorded_and_checkdata_finds_it(site, run_agent, start, fo
     site.add_instance("FakeDataAgent", "faker", ["--mode", "acq", "--num-channels", "3", "--sample-rate", "20"])
     agent = start()
     run_agent("faker")
-    wait_for(lambda: "observatory.faker.feeds.false_temperatures" in record_status(agent)["data"]["providers"])
+    wait_for(lambda: "observatory.faker.feeds.false_temperatures" in providers(agent))
     assert agent.stop(signal.SIGTERM) == 0
     report = subprocess.run(
         [sys.executable, "-m", "ocs.cli.checkdata", "--json", str(folder)], capture_output=True, check=True, timeout=60
@@ -231,9 +236,9 @@ def test_while_it_is_well_an_agent_writes_nothing_to_its_own_disk(site, run_agen
     agent = start()
     run_agent("faker")
     feed = "observatory.faker.feeds.false_temperatures"
-    wait_for(lambda: record_status(agent)["data"]["providers"].get(feed, {}).get("last_refresh", 0) > 0)
+    wait_for(lambda: providers(agent).get(feed, {}).get("last_refresh", 0) > 0)
     began = time.time()
-    wait_for(lambda: record_status(agent)["data"]["providers"][feed]["last_refresh"] > began + 5)
+    wait_for(lambda: providers(agent)[feed]["last_refresh"] > began + 5)
     written = [path for path in (site.state_dir / "test_realm" / "observatory.faker").rglob("*") if path.is_file()]
     assert [path.name for path in written] == ["recorders.json"]
 

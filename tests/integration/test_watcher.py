@@ -44,6 +44,7 @@ class WatchedSite:
             self.write(*rules, **more)
         self.site.add_instance("WatcherAgent", "watcher")
         self.watcher = self.run_agent("watcher", site=self.site)
+        self.wait_for(lambda: self.session.get("data"))
         return self.watcher
 
     def fake(self, name="fake-1", *arguments):
