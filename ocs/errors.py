@@ -37,6 +37,7 @@ __all__ = [
     "JournalInUseError",
     "JournalValueError",
     "KeyFolderError",
+    "KeysError",
     "LocationError",
     "MalformedRequestError",
     "OCSError",
@@ -348,6 +349,10 @@ class WatcherError(OCSError):
 
 class KeyFolderError(OCSError):
     """The folder of the agent service's own keys is missing, has a mistake in it, or is open to others."""
+
+
+class KeysError(OCSError):
+    """A site's keys are missing, have a mistake in them, or do not admit who asks; the text is one line."""
 
 
 class IssuerError(OCSError):
