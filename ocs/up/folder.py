@@ -24,6 +24,7 @@ class DataFolder:
         self.router = self.root / "router"
         self.recorded = self.root / "hk"
         self.state = self.root / "state"
+        self.keys = self.root / "keys"
         self.site_file = self.root / "site.yaml"
         self.ledger = self.root / "processes.json"
         self._lock: IO[str] | None = None

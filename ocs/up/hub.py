@@ -1,11 +1,14 @@
 """Where a site's router is, seen from one host, and whether `ocs up` starts it or uses what is there."""
 
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from ocs.errors import RouterError
+from ocs.router.config import crossbar_config, listening_address
 from ocs.site_config import HostConfig, SiteConfig
 
 __all__ = ["AUTO", "Choice", "Found", "Hub", "choose_router", "hub_of", "is_local"]
@@ -22,6 +25,8 @@ class Hub:
     wamp_http: str
     wamp_realm: str
     address_root: str
+    keys: str = ""
+    """The site's keys folder, whole path; empty: the site is open."""
 
     @property
     def host(self) -> str:
@@ -37,6 +42,25 @@ class Hub:
         """Return the same hub with its router at another port."""
         return replace(self, wamp_server=_with_port(self.wamp_server, port), wamp_http=_with_port(self.wamp_http, port))
 
+    def closed_with(self, keys: str) -> "Hub":
+        """Return the same hub as one that admits only those with a key, by TLS.
+
+        Args:
+            keys: the keys folder, whole path.
+        """
+        server, bridge = _with_tls(self.wamp_server), _with_tls(self.wamp_http)
+        return replace(self, wamp_server=server, wamp_http=bridge, keys=keys)
+
+    @property
+    def listens_at(self) -> tuple[str, int]:
+        """Address to connect to and port of a router that is started here for it.
+
+        Raises:
+            RouterError: it cannot be served.
+        """
+        server, bridge = _without_tls(self.wamp_server), _without_tls(self.wamp_http)
+        return listening_address(crossbar_config(replace(self, wamp_server=server, wamp_http=bridge)))
+
 
 def _with_port(url: str, port: int) -> str:
     parts = urlsplit(url)
@@ -45,13 +69,44 @@ def _with_port(url: str, port: int) -> str:
     return parts._replace(netloc=f"{name}:{port}").geturl()
 
 
+def _with_tls(url: str) -> str:
+    return _with_scheme(url, {"ws": "wss", "http": "https"})
+
+
+def _without_tls(url: str) -> str:
+    return _with_scheme(url, {"wss": "ws", "https": "http"})
+
+
+def _with_scheme(url: str, other: Mapping[str, str]) -> str:
+    """Return a URL with another scheme, at the same port, be it given or the usual one."""
+    parts = urlsplit(url)
+    if parts.scheme not in other:
+        return url
+    usual = 443 if parts.scheme in ("wss", "https") else 80
+    netloc = parts.netloc if parts.port else f"{parts.netloc}:{usual}"
+    return parts._replace(scheme=other[parts.scheme], netloc=netloc).geturl()
+
+
 def hub_of(site: SiteConfig, host: HostConfig) -> Hub:
     """Return the hub as this host sees it: its own settings before the site's."""
 
     def setting(key: str) -> str:
         return str(getattr(host, key, None) or getattr(site.hub, key))
 
-    return Hub(setting("wamp_server"), setting("wamp_http"), setting("wamp_realm"), str(site.hub.address_root))
+    keys = setting("keys") if getattr(host, "keys", None) or getattr(site.hub, "keys", None) else ""
+    return Hub(
+        setting("wamp_server"),
+        setting("wamp_http"),
+        setting("wamp_realm"),
+        str(site.hub.address_root),
+        _folder_beside(site.source_file, keys),
+    )
+
+
+def _folder_beside(site_file: str | None, folder: str) -> str:
+    """Return the whole path of a folder that a site file names."""
+    base = Path(site_file).parent if site_file else Path.cwd()
+    return str(base / Path(folder).expanduser()) if folder else ""
 
 
 def is_local(host: str) -> bool:

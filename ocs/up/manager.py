@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Mapping
 
 from ocs.supervisor import Command, Policy, SendSignal, end_leftovers
 from ocs.up.folder import DataFolder
@@ -32,8 +33,13 @@ def manager_command(plan: SitePlan, folder: DataFolder) -> Command:
     argv += ["--site-file", str(plan.site_file), "--site-host", plan.host, "--working-dir", str(folder.root)]
     argv += ["--output-dir", str(folder.logs), "--crossbar-timeout", "0"]
     # What an agent prints is shown when it is printed, not when a buffer is full.
-    env = {**os.environ, "PYTHONUNBUFFERED": "1", "OCS_STATE_DIR": str(folder.state)}
+    env = {**_without_keys(os.environ), "PYTHONUNBUFFERED": "1", "OCS_STATE_DIR": str(folder.state)}
     return Command(plan.manager, tuple(argv), env, folder.root, folder.logs / f"{plan.manager}.log")
+
+
+def _without_keys(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without the user's own key: each agent has one of its own, by the site file."""
+    return {name: value for name, value in environ.items() if name not in ("OCS_KEYS", "OCS_KEY_FILE")}
 
 
 def end_left_agents(folder: DataFolder, timeout: float = 10.0) -> list[str]:

@@ -13,11 +13,12 @@ from typing import Any
 from ocs.agent_classes import find_agent_class
 from ocs.errors import AgentClassError, DataFolderError, SiteConfigError
 from ocs.router import health
-from ocs.router.config import crossbar_config, listening_address
+from ocs.router.config import crossbar_config
 from ocs.router.ports import free_port, require_port
 from ocs.router.process import router_command
 from ocs.scf import reading
 from ocs.site_config import HOST, HostConfig, InstanceConfig, SiteConfig, get_config
+from ocs.up.closed import access_notes, closed_hub
 from ocs.up.folder import DataFolder, shown_path
 from ocs.up.hub import Choice, Found, Hub, choose_router, hub_of, is_local
 from ocs.up.site_file import MANAGER_CLASS, SiteEdit
@@ -51,6 +52,7 @@ class Options:
     site_host: str | None = None
     port: str | int | None = None
     no_router: bool = False
+    secure: bool = False
 
     @property
     def demo(self) -> bool:
@@ -202,13 +204,14 @@ def make_plan(options: Options, folder: DataFolder) -> SitePlan:
     manager, own = find_manager(site, host)
     instances, left_out = select_instances(host.instances, own, has_so3g=has_so3g())
     notes = check_classes({manager: MANAGER_CLASS} | _classes_here(instances))
-    hub = hub_of(site, host)
+    found = hub_of(site, host)
+    hub = closed_hub(found, folder.keys, secure=options.secure)
     choice = _choose(options, hub, own=host.crossbar is not None)
     wanted = _settle_port(options, hub, choice)
     if choice is not Choice.USE:
         router_command(folder.router)
     source = Path(str(site.source_file))
-    edit = SiteEdit(str(host.name), hub, wanted, None if own else manager, _kept_down(host.instances))
+    edit = SiteEdit(str(host.name), found, wanted, None if own else manager, _kept_down(host.instances))
     return SitePlan(
         title="the demonstration site" if options.demo else f"site {shown_path(source)}",
         host=str(host.name),
@@ -221,7 +224,7 @@ def make_plan(options: Options, folder: DataFolder) -> SitePlan:
         instances=tuple(instances),
         left_out=tuple(left_out),
         records_to=recording_folder(instances, folder.root),
-        notes=(*notes, *_router_notes(options, hub, wanted, choice)),
+        notes=(*notes, *_router_notes(options, hub, wanted, choice), *access_notes(found, wanted, choice)),
     )
 
 
@@ -236,8 +239,18 @@ def _kept_down(instances: Sequence[InstanceConfig]) -> tuple[str, ...]:
 
 
 def router_config(plan: SitePlan) -> dict[str, Any] | None:
-    """Return the configuration of the router that is to be started, or None if none is."""
-    return None if plan.choice is Choice.USE else crossbar_config(plan.hub)
+    """Return the configuration of the router that is to be started, or None if none is.
+
+    Raises:
+        OCSError: the hub cannot be served, or the keys of a closed site are not there.
+    """
+    if plan.choice is Choice.USE:
+        return None
+    if not plan.hub.keys:
+        return crossbar_config(plan.hub)
+    from ocs.router.closed import closed_config  # noqa: PLC0415 - for closed sites alone
+
+    return dict(closed_config(plan.hub, Path(plan.hub.keys)))
 
 
 def write_site_file(plan: SitePlan, folder: DataFolder) -> None:
@@ -321,8 +334,7 @@ def _settle_port(options: Options, hub: Hub, choice: Choice) -> Hub:
     if choice is Choice.START_ELSEWHERE:
         return hub.at_port(free_port())
     wanted = hub if options.port is None else hub.at_port(int(options.port))
-    address, port = listening_address(crossbar_config(wanted))
-    require_port(address, port)
+    require_port(*wanted.listens_at)
     return wanted
 
 

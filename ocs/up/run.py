@@ -12,7 +12,6 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 
 from ocs.errors import HostManagerError, OCSError, RouterError
-from ocs.router.config import crossbar_config, listening_address
 from ocs.router.process import clear_leftovers, last_words, raise_open_files, router_command
 from ocs.supervisor import Child, Command, Event, Ledger, Phase, Policy, Supervisor
 from ocs.up.folder import DataFolder
@@ -154,7 +153,7 @@ class SiteRun:
 
     async def _until_ready(self, child: Child) -> None:
         """Wait until the router takes connections."""
-        host, port = listening_address(crossbar_config(self.plan.hub))
+        host, port = self.plan.hub.listens_at
         waited_until = self._reactor.seconds() + _ROUTER_TIMEOUT
         while not await self._connects(host, port):
             if self._reactor.seconds() > waited_until:

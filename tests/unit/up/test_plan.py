@@ -119,6 +119,24 @@ def test_the_manager_is_started_as_any_agent_and_keeps_its_files_in_the_data_fol
     assert command.env["OCS_STATE_DIR"] == str(folder.state)
 
 
+def test_agents_take_their_own_keys_not_the_user_s(tmp_path, folder, free_port, monkeypatch):
+    monkeypatch.setenv("OCS_KEYS", "/mine")
+    monkeypatch.setenv("OCS_KEY_FILE", "/mine/private/client.key")
+    plan = make_plan(Options(site_file=write_site(tmp_path, free_port, [FAKE])), folder)
+    env = manager_command(plan, folder).env
+    assert env is not None
+    assert not {"OCS_KEYS", "OCS_KEY_FILE"} & set(env)
+
+
+def test_a_site_that_is_to_be_closed_has_its_keys_in_the_data_folder_and_tls(tmp_path, folder, free_port):
+    plan = make_plan(Options(site_file=write_site(tmp_path, free_port, [FAKE]), secure=True), folder)
+    assert plan.hub.keys == str(folder.keys)
+    assert plan.hub.wamp_server == f"wss://127.0.0.1:{free_port}/ws"
+    write_site_file(plan, folder)
+    hub = yaml.safe_load(folder.site_file.read_text())["hub"]
+    assert (hub["keys"], hub["wamp_http"]) == (str(folder.keys), f"https://127.0.0.1:{free_port}/call")
+
+
 def test_a_site_without_a_host_manager_is_given_one_in_a_copy(tmp_path, folder, free_port):
     path = write_site(tmp_path, free_port, [FAKE])
     plan = make_plan(Options(site_file=path), folder)

@@ -114,6 +114,35 @@ def test_however_it_is_written_it_says_what_is_wanted_and_else_the_same(case, ma
     assert after["hub"] == {**before["hub"], "wamp_server": MOVED.wamp_server, "wamp_http": MOVED.wamp_http}
 
 
+KEYS = {
+    "none": SITE,
+    "some": SITE.replace("hub:\n", "hub:\n  keys: here   # mine too\n"),
+    "the host's own": SITE.replace("  h:\n", "  h:\n    keys: 'there'\n"),
+    **AWKWARD,
+}
+
+
+@pytest.mark.parametrize("case", KEYS)
+def test_the_keys_folder_is_named_whole_with_the_addresses_that_go_with_it(case):
+    """The copy lies elsewhere than the user's file, so that a relative folder would be another."""
+    closed = HUB.closed_with("/data/the keys")
+    host = "7" if case == "a number for a name" else "h"
+    before = yaml.safe_load(KEYS[case])
+    after = yaml.safe_load(SiteEdit(host, HUB, closed).apply(KEYS[case], "f"))
+    key = int(host) if host == "7" else host
+    assert after["hosts"].pop(key).get("keys", closed.keys) == closed.keys
+    before["hosts"].pop(key)
+    assert after["hosts"] == before["hosts"]
+    urls = {"wamp_server": closed.wamp_server, "wamp_http": closed.wamp_http}
+    assert after["hub"] == {**before["hub"], **urls, "keys": closed.keys}
+
+
+@pytest.mark.parametrize("case", ["none", "some", "the host's own"])
+def test_comments_survive_the_keys(case):
+    text = SiteEdit("h", HUB, HUB.closed_with("/data/keys"), "hm-h").apply(KEYS[case], "f")
+    assert comments(text) > comments(SITE)
+
+
 NAMES = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=5)
 ENTRIES = st.builds(
     lambda name, manage: {"agent-class": "A", "instance-id": f"i-{name}", **manage},
