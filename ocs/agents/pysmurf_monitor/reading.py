@@ -75,7 +75,7 @@ class Reader:
             item.refused = str(error)
         except OSError as error:
             item.trouble, item.refused = told(error)
-        except ValueError:  # a NUL, or a text that is no file name
+        except ValueError:  # a text that is no file name
             item.refused = "bad_path"
         return True
 
@@ -90,6 +90,8 @@ class Reader:
     def _open(self, path: str) -> int:
         if reason := self._roots.refuses(path):
             raise _RefusedError(reason)
+        if b"\0" in os.fsencode(path):  # whether its folder is there or not
+            raise _RefusedError("bad_path")
         folder, _, name = path.rpartition("/")
         if folder != self._folder or self._folder_fd < 0:
             self._enter(folder or "/")

@@ -177,9 +177,9 @@ def test_only_files_are_read(data, read, make):
     assert item.refused == "not_a_file" or (make is make_device and "cannot be read" in item.trouble)
 
 
-@pytest.mark.parametrize("path", ["/data/\0x", "/data/\ud800x"])
-def test_what_cannot_be_a_path(path):
-    item, reader = item_for(path), Reader(Roots(None))
+@pytest.mark.parametrize("name", ["\0x", "\ud800x", "no-folder/\0x", "no-folder/\ud800x"])
+def test_what_cannot_be_a_path(tmp_path, name):
+    item, reader = item_for(f"{tmp_path}/{name}"), Reader(Roots(None))
     reader.read(item)
     reader.close()
     assert item.refused == "bad_path"
