@@ -4,12 +4,12 @@ import logging
 import secrets
 import string
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar
 
-from ocs.access.fields import Check, Checks, CredLevel, Record, level, levels, optional, records, text
-from ocs.access.passwords import HASHES, HashedPass, hasher, new_salt
+from ocs.access.fields import Check, Checks, CredLevel, Record, level, levels, optional, records, seconds, text
+from ocs.access.passwords import DEFAULT_HASH, HASHES, HashedPass, hasher, new_salt
 from ocs.access.rules import SCOPE_CHECKS, AccessRule, ScopeSpec
 from ocs.errors import AccessError
 
@@ -23,9 +23,12 @@ __all__ = [
     "director_parse_config",
 ]
 
-DISTRIBUTED_HASH = "md5"
-"""How passwords go over the wire where the configuration does not say: agents of ocs 0.12.1 know no stronger one, and
-answer every request with an error while they hold a rule whose hash they do not know."""
+DISTRIBUTED_HASH = DEFAULT_HASH
+"""How passwords go over the wire where the configuration does not say. Agents of ocs 0.12.1 know none stronger than md5,
+and answer every request with an error while they hold a rule whose hash they do not know."""
+
+LONGEST_GRANT = 86400.0
+"""Longest time for which a grant may be asked where the configuration does not say, in seconds: a night and a day."""
 
 GRANT_PASSWORD_LENGTH = 16
 """Letters and digits of a password made for a grant: 95 bits."""
@@ -95,13 +98,13 @@ class DistributedAccessGrant(Record):
         name: what clients ask for.
         grants: what it gives and takes, on which agents.
         password: what a client must know to ask for it.
-        hash: how the password that is made for the holder goes over the wire.
+        hash: how the password that is made for the holder goes over the wire; as all others unless given.
     """
 
     name: str
     grants: list[GrantConfigItem]
     password: str | None = field(default=None, repr=False)
-    hash: str | None = DISTRIBUTED_HASH
+    hash: str | None = None
 
     checks: ClassVar[Checks] = {
         "name": text,
@@ -120,18 +123,21 @@ class AccessDirectorConfig(Record):
         distrib_hashfunc: how clear passwords are hashed before they go over the wire.
         passwords: who has which level where.
         exclusive_access_blocks: what can be asked for.
+        longest_grant: for how long, in seconds.
     """
 
     passwords_block_default_hashfunc: str = "none"
     distrib_hashfunc: str = DISTRIBUTED_HASH
     passwords: list[AccessPasswordItem] = field(default_factory=list)
     exclusive_access_blocks: list[DistributedAccessGrant] = field(default_factory=list)
+    longest_grant: float = LONGEST_GRANT
 
     checks: ClassVar[Checks] = {
         "passwords_block_default_hashfunc": text,
         "distrib_hashfunc": text,
         "passwords": records(AccessPasswordItem),
         "exclusive_access_blocks": records(DistributedAccessGrant),
+        "longest_grant": seconds,
     }
 
 
@@ -143,7 +149,8 @@ def director_parse_config(config: Any) -> dict[str, Any]:
 
     Returns:
         A map: ``_hashname`` and ``_hashfunc`` (what passwords are hashed with for the wire; the function takes a
-        clear password), ``_rules`` (list of `AccessRule`), ``_grant_blocks`` (list of `DistributedAccessGrant`).
+        clear password), ``_rules`` (list of `AccessRule`), ``_grant_blocks`` (list of `DistributedAccessGrant`),
+        ``_longest_grant`` (s), ``_salt`` (what all passwords of this reading are hashed with).
 
     Raises:
         AccessError: the configuration has a mistake; where and which. Harmless oddities are warnings in the log.
@@ -153,7 +160,8 @@ def director_parse_config(config: Any) -> dict[str, Any]:
     for oddity in _oddities(config or {}, parsed):
         _log.warning("access director configuration: %s", oddity)
     # One salt for all, so that an agent that holds many rules hashes a password once.
-    for_the_wire = partial(_hash, parsed.distrib_hashfunc, new_salt())
+    salt = new_salt()
+    for_the_wire = partial(_hash, parsed.distrib_hashfunc, salt)
     rules = [
         AccessRule(_distributed(_stored(password, parsed), for_the_wire), each, item.get_scope_spec())
         for item in parsed.passwords
@@ -163,7 +171,11 @@ def director_parse_config(config: Any) -> dict[str, Any]:
         "_hashname": parsed.distrib_hashfunc,
         "_hashfunc": lambda clear: for_the_wire(clear).value,
         "_rules": rules,
-        "_grant_blocks": parsed.exclusive_access_blocks,
+        "_grant_blocks": [
+            replace(block, hash=block.hash or parsed.distrib_hashfunc) for block in parsed.exclusive_access_blocks
+        ],
+        "_longest_grant": parsed.longest_grant,
+        "_salt": salt,
     }
 
 
@@ -219,13 +231,15 @@ def _unknown(item: Record, data: Any) -> list[str]:
 
 
 def director_get_access_rules(
-    grant_def: DistributedAccessGrant, grant_owner: str | None
+    grant_def: DistributedAccessGrant, grant_owner: str | None, *, salt: bytes | None = None
 ) -> tuple[str, list[AccessRule]]:
     """Make a fresh password for an exclusive grant, and the rules that put it into force.
 
     Args:
         grant_def: the block that is granted.
         grant_owner: who holds it; those who are locked out are told.
+        salt: what the password is hashed with; a fresh one unless given. With the one of all other passwords, agents
+            hash what they are given once for all.
 
     Returns:
         The password in clear, for the holder alone, and the rules for the agents.
@@ -235,7 +249,7 @@ def director_get_access_rules(
     """
     letters = string.ascii_letters + string.digits
     password = "".join(secrets.choice(letters) for _ in range(GRANT_PASSWORD_LENGTH))
-    hashed = HashedPass.create_from_value(grant_def.hash or DISTRIBUTED_HASH, password)
+    hashed = _hash(grant_def.hash or DISTRIBUTED_HASH, salt or new_salt(), password)
     rules = [
         AccessRule(hashed, grant.cred_level, grant.get_scope_spec(), grant_def.name, grant_owner, grant.lockout_levels)
         for grant in grant_def.grants

@@ -19,6 +19,7 @@ __all__ = [
     "optional",
     "record",
     "records",
+    "seconds",
     "text",
 ]
 
@@ -60,6 +61,13 @@ def flag(name: str, value: Any) -> bool:
     if value is None or isinstance(value, bool):
         return bool(value)
     raise AccessError(f"{name} is of type {type(value).__name__}, it must be true or false")
+
+
+def seconds(name: str, value: Any) -> float:
+    """Accept a time span that is more than nothing and not endless."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf"):
+        return float(value)
+    raise AccessError(f"{name} is {value!r:.40}, it must be a number of seconds above 0")
 
 
 def level(name: str, value: Any) -> CredLevel:

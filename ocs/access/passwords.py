@@ -1,121 +1,24 @@
-"""Passwords as they are stored and sent: clear, blocked, short MD5 (what the published agents know) and scrypt."""
+"""Passwords as they are stored and sent: clear, blocked, short MD5 (what the published agents know), slow hashes."""
 
 import hashlib
 import hmac
 import re
-import secrets
-from base64 import b64decode, b64encode
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
-from threading import Lock
-from typing import Any, ClassVar, NamedTuple, Self
+from functools import partial
+from typing import Any, ClassVar, Self
 
 from ocs.access.fields import Checks, Record, text
+from ocs.access.slow_hashes import SLOW_HASHES, SlowHash, check_slow, hash_slow, is_remembered, new_salt, read_slow
 from ocs.errors import AccessError
 
 __all__ = ["DEFAULT_HASH", "HASHES", "HashedPass", "hasher", "new_salt"]
 
-DEFAULT_HASH = "scrypt"
+DEFAULT_HASH = "argon2id"
 """What we make by ourselves, where nobody asks for another."""
 
 MD5_DIGITS = 16
 """Length of the part of an MD5 that is kept, in hex digits."""
-
-SALT_BYTES = 16
-KEY_BYTES = 32
-
-SCRYPT_LOG2_N = 14
-"""Cost of our scrypt hashes: 2**14 rounds of 1 KiB take 16 MiB and some 30 ms, once for each password and salt."""
-
-SCRYPT_R = 8
-SCRYPT_P = 1
-
-SCRYPT_MAX_MEMORY = 64 * 1024 * 1024
-"""A hash that would need more memory than this to check, in bytes, never matches: one rule must not stop an agent."""
-
-SCRYPT_MAX_P = 4
-
-REMEMBERED_KEYS = 256
-"""How many derived keys are kept, so that the next call with the same password costs nothing."""
-
-
-class _Scrypt(NamedTuple):
-    """What an scrypt value says: the cost, the salt, and the key to compare with."""
-
-    log2_n: int
-    r: int
-    p: int
-    salt: bytes
-    key: bytes
-
-    def derive(self, clear: str) -> bytes:
-        return hashlib.scrypt(
-            _bytes(clear),
-            salt=self.salt,
-            n=1 << self.log2_n,
-            r=self.r,
-            p=self.p,
-            maxmem=2 * SCRYPT_MAX_MEMORY,
-            dklen=len(self.key),
-        )
-
-
-_SCRYPT_VALUE = re.compile(
-    r"ln=(\d{1,2}),r=(\d{1,2}),p=(\d)\$([A-Za-z0-9+/]{8,128}={0,2})\$([A-Za-z0-9+/]{20,88}={0,2})", re.ASCII
-)
-
-
-@lru_cache(maxsize=REMEMBERED_KEYS)
-def _read_scrypt(value: str) -> _Scrypt | None:
-    """Read an scrypt value; None where it is malformed or too costly."""
-    found = _SCRYPT_VALUE.fullmatch(value)
-    if found is None:
-        return None
-    log2_n, r, p = (int(number) for number in found.group(1, 2, 3))
-    affordable = log2_n > 0 and 0 < p <= SCRYPT_MAX_P and 0 < 128 * r * (1 << log2_n) <= SCRYPT_MAX_MEMORY
-    try:
-        return _Scrypt(log2_n, r, p, b64decode(found.group(4)), b64decode(found.group(5))) if affordable else None
-    except ValueError:
-        return None
-
-
-class _RememberedKeys:
-    """Derived keys by password and salt: a bounded memory, safe to use from any thread.
-
-    Passwords themselves are not kept, but a digest under a secret that dies with the process.
-    """
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._secret = secrets.token_bytes(32)
-        self._keys: OrderedDict[tuple[bytes, _Scrypt], bytes] = OrderedDict()
-        self._lock = Lock()
-
-    def __contains__(self, asked: tuple[str, _Scrypt]) -> bool:
-        return self._name(*asked) in self._keys
-
-    def get(self, clear: str, how: _Scrypt) -> bytes:
-        name = self._name(clear, how)
-        with self._lock:
-            known = self._keys.get(name)
-            if known is not None:
-                self._keys.move_to_end(name)
-                return known
-        derived = how.derive(clear)  # outside the lock: others need not wait for it
-        with self._lock:
-            self._keys[name] = derived
-            while len(self._keys) > self._size:
-                self._keys.popitem(last=False)
-        return derived
-
-    def _name(self, clear: str, how: _Scrypt) -> tuple[bytes, _Scrypt]:
-        # The expected key is left out: rules that share a salt share the derivation.
-        return hashlib.blake2b(_bytes(clear), key=self._secret).digest(), how._replace(key=bytes(len(how.key)))
-
-
-_remembered = _RememberedKeys(REMEMBERED_KEYS)
 
 
 def _bytes(clear: str) -> bytes:
@@ -124,11 +27,6 @@ def _bytes(clear: str) -> bytes:
 
 def _same(a: str, b: str) -> bool:
     return hmac.compare_digest(_bytes(a), _bytes(b))
-
-
-def new_salt() -> bytes:
-    """Return a fresh random salt."""
-    return secrets.token_bytes(SALT_BYTES)
 
 
 def _hash_none(clear: str, _salt: bytes | None = None) -> str:
@@ -140,10 +38,8 @@ def _hash_md5(clear: str, _salt: bytes | None = None) -> str:
     return hashlib.md5(_bytes(clear), usedforsecurity=False).hexdigest()[:MD5_DIGITS]
 
 
-def _hash_scrypt(clear: str, salt: bytes | None = None) -> str:
-    how = _Scrypt(SCRYPT_LOG2_N, SCRYPT_R, SCRYPT_P, salt or new_salt(), bytes(KEY_BYTES))
-    salted, key = (b64encode(part).decode() for part in (how.salt, _remembered.get(clear, how)))
-    return f"ln={how.log2_n},r={how.r},p={how.p}${salted}${key}"
+def _hash_slow(name: str, clear: str, salt: bytes | None = None) -> str:
+    return hash_slow(name, _bytes(clear), salt)
 
 
 def _check_none(clear: str, value: str) -> bool:
@@ -154,17 +50,21 @@ def _check_md5(clear: str, value: str) -> bool:
     return _same(_hash_md5(clear), value)
 
 
-def _check_scrypt(clear: str, value: str) -> bool:
-    how = _read_scrypt(value)
-    return how is not None and hmac.compare_digest(_remembered.get(clear, how), how.key)
+def _check_slow(name: str, clear: str, value: str) -> bool:
+    how = read_slow(name, value)
+    return how is not None and check_slow(how, _bytes(clear))
 
 
 _HASHERS: dict[str, Callable[[str, bytes | None], str]] = {
     "none": _hash_none,
     "md5": _hash_md5,
-    "scrypt": _hash_scrypt,
+    **{name: partial(_hash_slow, name) for name in SLOW_HASHES},
 }
-_CHECKS: dict[str, Callable[[str, str], bool]] = {"none": _check_none, "md5": _check_md5, "scrypt": _check_scrypt}
+_CHECKS: dict[str, Callable[[str, str], bool]] = {
+    "none": _check_none,
+    "md5": _check_md5,
+    **{name: partial(_check_slow, name) for name in SLOW_HASHES},
+}
 
 HASHES = (*_HASHERS, "blocked")
 """Names of the hashes that we understand."""
@@ -187,8 +87,8 @@ class HashedPass(Record):
 
     Attributes:
         hash: ``none`` (the value is the password; an empty one lets anybody in), ``blocked`` (lets nobody in), ``md5``
-            (first 16 hex digits of the password's MD5), ``scrypt`` (``ln=14,r=8,p=1$salt$key``, base64).
-            One that is not known lets nobody in.
+            (first 16 hex digits of the password's MD5), ``argon2id`` (``$argon2id$v=19$m=..,t=..,p=..$salt$key``, as
+            everybody writes it), ``scrypt`` (``ln=14,r=8,p=1$salt$key``, base64). One that is not known lets nobody in.
         value: the password after hashing.
     """
 
@@ -217,8 +117,8 @@ class HashedPass(Record):
     def is_slow(self, value: Any) -> bool:
         """Tell whether `check` would take some 30 ms: too long for a reactor, to be done in a thread."""
         clear = "" if value is None else value
-        how = _read_scrypt(self.value) if self.hash == "scrypt" else None
-        return how is not None and isinstance(clear, str) and (clear, how) not in _remembered
+        how = self._slow()
+        return how is not None and isinstance(clear, str) and not is_remembered(how, _bytes(clear))
 
     def mistake(self) -> str:
         """Return why no password can ever match, where that cannot have been meant; else an empty string."""
@@ -226,9 +126,12 @@ class HashedPass(Record):
             return f"hash {self.hash!r:.40} is not known (known: {', '.join(HASHES)})"
         if self.hash == "md5" and not re.fullmatch(f"[0-9a-f]{{{MD5_DIGITS}}}", self.value):
             return f"an md5 value has {MD5_DIGITS} lower-case hex digits"
-        if self.hash == "scrypt" and _read_scrypt(self.value) is None:
-            return "the scrypt value is malformed or too costly"
+        if self.hash in SLOW_HASHES and self._slow() is None:
+            return f"the {self.hash} value is malformed or too costly"
         return ""
+
+    def _slow(self) -> SlowHash | None:
+        return read_slow(self.hash, self.value) if self.hash in SLOW_HASHES else None
 
     @classmethod
     def create_blocked(cls) -> Self:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 
 import pytest
+from argon2 import PasswordHasher
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -120,8 +121,54 @@ def test_a_password_cannot_be_hashed_with(name):
 
 def test_the_same_password_is_salted_differently_each_time():
     one, two = HashedPass.create("abc"), HashedPass.create("abc")
-    assert one.hash == "scrypt"
+    assert one.hash == "argon2id"
     assert one.value != two.value
+
+
+def test_an_argon2id_value_is_one_that_others_understand_and_theirs_is_one_of_ours():
+    theirs = PasswordHasher(memory_cost=8 * 1024, time_cost=1, parallelism=1)
+    assert theirs.verify(HashedPass.create("abc").value, "abc")
+    assert HashedPass("argon2id", theirs.hash("abc")).check("abc")
+    assert not HashedPass("argon2id", theirs.hash("abc")).check("abd")
+
+
+def test_an_scrypt_value_is_still_read():
+    made = HashedPass("scrypt", "ln=1,r=8,p=1$c2FsdHNhbHQ=$xTHPOD+q5y+XnjkTBlWbYfBbJ1LNqjQYzD1Hq3mTX3M=")
+    assert HashedPass.create_from_value("scrypt", "abc").check("abc")
+    assert made.mistake() == ""
+    assert not made.check("abc")
+
+
+ARGON2 = "$argon2id$v=19$m={},t={},p={}$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "x",
+        ARGON2.format(64, 1, 1)[1:],
+        ARGON2.format(64, 1, 1).replace("v=19", "v=16"),
+        ARGON2.format(64, 1, 1).replace("argon2id", "argon2i"),
+        ARGON2.format(64 * 1024 + 1, 1, 1),
+        ARGON2.format(64, 5, 1),
+        ARGON2.format(64, 0, 1),
+        ARGON2.format(64, 1, 0),
+        ARGON2.format(64, 1, 5),
+        ARGON2.format(7, 1, 1),
+        ARGON2.format(64, 1, 1) + "=",
+    ],
+)
+def test_a_malformed_or_costly_argon2id_value_fits_nobody(value):
+    hashed = HashedPass("argon2id", value)
+    assert not hashed.check("x")
+    assert not hashed.is_slow("x")
+    assert "argon2id" in hashed.mistake()
+
+
+def test_no_argon2id_value_that_we_read_is_too_much_for_the_library():
+    assert not HashedPass("argon2id", ARGON2.format(32, 4, 4)).check("x")
+    assert not HashedPass("argon2id", "$argon2id$v=19$m=8,t=1,p=1$AAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAA").check("x")
 
 
 @pytest.mark.parametrize(
@@ -816,9 +863,10 @@ def test_a_configuration_becomes_rules_with_no_clear_password():
     assert parsed["_grant_blocks"][0].grants[0].lockout_levels == [CredLevel.BASIC, CredLevel.ADVANCED]
 
 
-def test_with_scrypt_all_rules_share_a_salt_so_that_a_password_is_hashed_once():
-    parsed = director_parse_config({**CONFIG, "distrib_hashfunc": "scrypt"})
-    hashed = [each.hashed_pass for each in parsed["_rules"] if each.hashed_pass.hash == "scrypt"]
+@pytest.mark.parametrize("name", ["argon2id", "scrypt"])
+def test_all_rules_share_a_salt_so_that_a_password_is_hashed_once(name):
+    parsed = director_parse_config({**CONFIG, "distrib_hashfunc": name})
+    hashed = [each.hashed_pass for each in parsed["_rules"] if each.hashed_pass.hash == name]
     assert len(hashed) == 2
     assert [each.check("p2") for each in hashed] == [True, False]
     hashed[0].check("guess")
