@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 DISTRIBUTED_HASH = DEFAULT_HASH
-"""How passwords go over the wire where the configuration does not say. Agents of ocs 0.12.1 know none stronger than md5,
+"""How passwords go over the wire where the configuration does not say. Agents of ocs 0.12.1 know none above md5,
 and answer every request with an error while they hold a rule whose hash they do not know."""
 
 LONGEST_GRANT = 86400.0
@@ -97,21 +97,27 @@ class DistributedAccessGrant(Record):
     Attributes:
         name: what clients ask for.
         grants: what it gives and takes, on which agents.
-        password: what a client must know to ask for it.
+        password: what a client must know to ask for it: clear, or a map of hash and value; None: nothing.
         hash: how the password that is made for the holder goes over the wire; as all others unless given.
     """
 
     name: str
     grants: list[GrantConfigItem]
-    password: str | None = field(default=None, repr=False)
+    password: str | HashedPass | None = field(default=None, repr=False)
     hash: str | None = None
 
     checks: ClassVar[Checks] = {
         "name": text,
         "grants": records(GrantConfigItem),
-        "password": optional(text),
+        "password": _OPTIONAL_PASSWORD,
         "hash": optional(text),
     }
+
+    def stored_password(self) -> HashedPass:
+        """Return what a client's password is held against; without one, anybody may ask."""
+        if isinstance(self.password, HashedPass):
+            return self.password
+        return HashedPass("none", self.password or "")
 
 
 @dataclass(frozen=True)
@@ -222,6 +228,8 @@ def _oddities(raw: Mapping[str, Any], config: AccessDirectorConfig) -> Iterator[
             if mistake:
                 yield f"{where}: password_{each.value} will fit nobody: {mistake}"
     for block in config.exclusive_access_blocks:
+        if mistake := block.stored_password().mistake():
+            yield f"exclusive access block {block.name!r:.80}: its password will fit nobody: {mistake}"
         if any(grant.get_scope_spec().empty for grant in block.grants):
             yield f"exclusive access block {block.name!r:.80} has a grant that is for no agent"
 
