@@ -75,8 +75,14 @@ def _may_use_address(identity: Identity, uri: str, root: str, match: str, _direc
     """Tell whether a procedure or topic is somebody's own: register and publish."""
     if match != "exact" or identity.role not in OWN_ADDRESS_ROLES or not _is_below(uri, root):
         return False
-    own = (f"{root}.{instance}" for instance in identity.instances)
-    return any(uri == address or uri.startswith(f"{address}.") for address in own)
+    return any(_is_of(uri, f"{root}.{instance}") for instance in identity.instances)
+
+
+def _is_of(uri: str, address: str) -> bool:
+    """Tell whether a URI is an address or below it; one that ends with a star stands for all that begin so."""
+    if address.endswith("*"):
+        return uri.startswith(address[:-1])
+    return uri == address or uri.startswith(f"{address}.")
 
 
 def _may_subscribe(identity: Identity, uri: str, root: str, match: str, directors: Collection[str]) -> bool:

@@ -58,8 +58,12 @@ class SigningKey:
             raise KeysError(f"the key of {self.name} has {len(self.seed)} bytes; a key has {_SEED_BYTES}")
 
     @classmethod
-    def read(cls, path: Path) -> "SigningKey":
-        """Return the key in a file, which has its owner's name: ``fake-1.key``.
+    def read(cls, path: Path, name: str | None = None) -> "SigningKey":
+        """Return the key in a file.
+
+        Args:
+            path: the file.
+            name: whose it is; None: the file has its owner's name, as ``fake-1.key``.
 
         Raises:
             KeysError: it cannot be read, or holds no key.
@@ -69,7 +73,7 @@ class SigningKey:
         seed = _seed(content, path)
         if mode & stat.S_IRWXO:
             _log.warning("every account of this machine can use the key %s; chmod 600 %s", path, path)
-        return cls(seed, path.stem, path)
+        return cls(seed, name or path.stem, path)
 
     @property
     def public(self) -> str:

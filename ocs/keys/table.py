@@ -25,7 +25,7 @@ _VERSION: Final = 1
 _MOST_BYTES: Final = 4 * 1024 * 1024
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _PUBLIC: Final = re.compile(r"[0-9a-f]{64}")
-_INSTANCE: Final = re.compile(r"[^\s.#]+(\.[^\s.#]+)*")
+_INSTANCE: Final = re.compile(r"[^\s.#*]+(\.[^\s.#*]+)*\*?")
 _LONGEST_INSTANCE: Final = 300
 _END_OF_TIME: Final = 1e12
 
@@ -75,7 +75,8 @@ class Identity:
         name: letters, digits and ``._-``.
         role: one of `ROLES`.
         instances: the instance-ids whose addresses are its own; agents and directors have some. One with dots in it
-            stands for a longer address, such as that of a component.
+            stands for a longer address, such as that of a component, and one that ends with a star for all that begin
+            so: ``seqcomp-*``.
         keys: its public keys.
         made: when it was made, unix s.
 

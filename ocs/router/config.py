@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from urllib.parse import SplitResult, urlsplit
 
 from ocs.errors import RouterError
+from ocs.keys.permissions import META_CALLS, META_TOPICS
 
 __all__ = [
     "MAX_MESSAGE_BYTES",
@@ -43,27 +44,6 @@ BRIDGE_ROLE = "bridge"
 """The role of callers by HTTP, who may call and nothing else; whoever connects to the websocket is ``anonymous``."""
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-
-META_CALLS = (
-    "wamp.registration.get",
-    "wamp.registration.list",
-    "wamp.registration.list_callees",
-    "wamp.registration.match",
-    "wamp.session.count",
-    "wamp.session.get",
-    "wamp.session.list",
-)
-"""Questions to the router itself that anybody may ask: what is registered and by whom, who is connected. An agent tells
-by them whether a message came from the session that it claims to be, and where components are. Those that change
-something stay shut."""
-
-META_TOPICS = (
-    "wamp.registration.on_create",
-    "wamp.registration.on_delete",
-    "wamp.session.on_join",
-    "wamp.session.on_leave",
-)
-"""What the router tells by itself: sessions and procedures that come and go."""
 
 _AGENT = {"call": True, "register": True, "publish": True, "subscribe": True}
 _CALLER = {"call": True}
