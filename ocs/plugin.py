@@ -15,6 +15,7 @@ agents = {
     "SequenceManager": {"module": "ocs.agents.sequence_manager.agent", "entry_point": "main"},
     "SpawnAgent": {"module": "ocs.agents.spawn_agent.agent", "entry_point": "main"},
     "PrometheusExporter": {"module": "ocs.agents.prometheus_exporter.agent", "entry_point": "main"},
+    "AccessDirector": {"module": "ocs.agents.access_director.agent", "entry_point": "main"},
     "WatcherAgent": {"module": "ocs.agents.watcher.agent", "entry_point": "main"},
     "BarebonesAgent": {"module": "ocs.agents.barebones.agent", "entry_point": "main"},
 }

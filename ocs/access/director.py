@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from ocs.access.fields import Check, Checks, CredLevel, Record, level, levels, optional, records, seconds, text
 from ocs.access.passwords import DEFAULT_HASH, HASHES, HashedPass, hasher, new_salt
 from ocs.access.rules import SCOPE_CHECKS, AccessRule, ScopeSpec
+from ocs.access.slow_hashes import SLOW_HASHES
 from ocs.errors import AccessError
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "AccessPasswordItem",
     "DistributedAccessGrant",
     "GrantConfigItem",
+    "director_check_config",
     "director_get_access_rules",
     "director_parse_config",
 ]
@@ -147,41 +149,55 @@ class AccessDirectorConfig(Record):
     }
 
 
-def director_parse_config(config: Any) -> dict[str, Any]:
-    """Check the director's configuration and make the rules that it distributes.
+def director_check_config(config: Any) -> tuple[AccessDirectorConfig, list[str]]:
+    """Check the director's configuration.
 
     Args:
         config: what YAML made of the file; None (an empty file) gives no rules, which blocks everybody.
 
     Returns:
+        The configuration, and what in it is legal and most likely not meant, a line each.
+
+    Raises:
+        AccessError: the configuration has a mistake; where and which.
+    """
+    parsed = AccessDirectorConfig.from_dict({} if config is None else config, "access director configuration")
+    _check_config(parsed)
+    return parsed, list(_oddities(config or {}, parsed))
+
+
+def director_parse_config(config: Any, *, salt: bytes | None = None) -> dict[str, Any]:
+    """Check the director's configuration and make the rules that it distributes.
+
+    Args:
+        config: as in `director_check_config`.
+        salt: what clear passwords are hashed with; a fresh one unless given. It is one for all, so that an agent that
+            holds many rules hashes a password once.
+
+    Returns:
         A map: ``_hashname`` and ``_hashfunc`` (what passwords are hashed with for the wire; the function takes a
         clear password), ``_rules`` (list of `AccessRule`), ``_grant_blocks`` (list of `DistributedAccessGrant`),
-        ``_longest_grant`` (s), ``_salt`` (what all passwords of this reading are hashed with).
+        ``_longest_grant`` (s).
 
     Raises:
         AccessError: the configuration has a mistake; where and which. Harmless oddities are warnings in the log.
     """
-    parsed = AccessDirectorConfig.from_dict({} if config is None else config, "access director configuration")
-    _check_config(parsed)
-    for oddity in _oddities(config or {}, parsed):
+    parsed, oddities = director_check_config(config)
+    for oddity in oddities:
         _log.warning("access director configuration: %s", oddity)
-    # One salt for all, so that an agent that holds many rules hashes a password once.
-    salt = new_salt()
-    for_the_wire = partial(_hash, parsed.distrib_hashfunc, salt)
+    for_the_wire = partial(_hash, parsed.distrib_hashfunc, salt or new_salt())
     rules = [
         AccessRule(_distributed(_stored(password, parsed), for_the_wire), each, item.get_scope_spec())
         for item in parsed.passwords
         for each, password in item.passwords().items()
     ]
+    blocks = parsed.exclusive_access_blocks
     return {
         "_hashname": parsed.distrib_hashfunc,
         "_hashfunc": lambda clear: for_the_wire(clear).value,
         "_rules": rules,
-        "_grant_blocks": [
-            replace(block, hash=block.hash or parsed.distrib_hashfunc) for block in parsed.exclusive_access_blocks
-        ],
+        "_grant_blocks": [replace(block, hash=block.hash or parsed.distrib_hashfunc) for block in blocks],
         "_longest_grant": parsed.longest_grant,
-        "_salt": salt,
     }
 
 
@@ -224,9 +240,14 @@ def _oddities(raw: Mapping[str, Any], config: AccessDirectorConfig) -> Iterator[
         if item.get_scope_spec().empty:
             yield f"{where} is for no agent: give default: true, agent_class or instance_id"
         for each, password in item.passwords().items():
-            mistake = _stored(password, config).mistake()
-            if mistake:
+            stored = _stored(password, config)
+            if mistake := stored.mistake():
                 yield f"{where}: password_{each.value} will fit nobody: {mistake}"
+            elif stored.hash in SLOW_HASHES and config.distrib_hashfunc not in SLOW_HASHES:
+                yield (
+                    f"{where}: password_{each.value} goes out as {stored.hash}, whatever distrib_hashfunc says; "
+                    "agents of ocs 0.12.1 then answer every request with an error"
+                )
     for block in config.exclusive_access_blocks:
         if mistake := block.stored_password().mistake():
             yield f"exclusive access block {block.name!r:.80}: its password will fit nobody: {mistake}"

@@ -47,6 +47,7 @@ class AccessGate:
         self._spec = AgentSpec(instance_id, class_name or "")
         self._state = agent_start_access(policy, self._spec, clock())
         self._warned = False
+        self._director: int | None = None
         self._log = log
         self._clock = clock
 
@@ -90,6 +91,11 @@ class AccessGate:
 
         return [(heard, f"{director}.feeds.controls", {"details": True})]
 
+    def adopt(self, message: Any, envelope: dict[str, Any]) -> None:
+        """Go by rules that this agent itself hands out, where it is the director that the policy names."""
+        if self._state.rules.director_id == self._spec.instance_id:
+            self._apply([message, envelope])
+
     def poll(self, agent: Any) -> "Deferred[None]":
         """Ask the director for the rules now, rather than wait for its next message to all."""
         director = self._director_address(agent.agent_address)
@@ -119,13 +125,15 @@ class AccessGate:
                 self._log.warn(
                     "the router does not tell who publishes access rules: anybody could; let it disclose that"
                 )
-        elif publisher not in (yield self._directors(agent, director)):
+        elif publisher != self._director and publisher not in (yield self._directors(agent, director)):
             self._log.error(
                 "access rules on the topic of {director}, but not from it (WAMP session {publisher}): refused",
                 director=director,
                 publisher=publisher,
             )
             return
+        # The next rules of this session are in force at once, so that who is given a grant can use it.
+        self._director = publisher
         self._apply(event)
 
     @inlineCallbacks

@@ -40,7 +40,14 @@ with _without("bjdata", "autobahn.flatbuffers"):
         MsgPackSerializer,
         Serializer,
     )
-    from autobahn.wamp.types import CloseDetails, ComponentConfig, RegisterOptions, SessionDetails, SubscribeOptions
+    from autobahn.wamp.types import (
+        CloseDetails,
+        ComponentConfig,
+        PublishOptions,
+        RegisterOptions,
+        SessionDetails,
+        SubscribeOptions,
+    )
 
 __all__ = [
     "ApplicationError",
@@ -55,6 +62,7 @@ __all__ = [
     "Message",
     "MsgPackObjectSerializer",
     "MsgPackSerializer",
+    "PublishOptions",
     "RegisterOptions",
     "SerializationError",
     "Serializer",

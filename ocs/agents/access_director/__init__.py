@@ -1,0 +1,1 @@
+"""The access director: hands out the rules of who may do what, and exclusive access."""
