@@ -6,6 +6,7 @@ from twisted.internet.defer import Deferred
 
 from ocs.base import ERROR
 from ocs.core.access_gate import AccessGate
+from ocs.core.callers import ITSELF, Caller
 from ocs.core.operations import Operations, Reply
 
 __all__ = ["Answering"]
@@ -28,13 +29,7 @@ class Answering:
         Returns:
             Code, message and session map: OK as soon as the operation is scheduled.
         """
-        op = self.operations.find(op_name)
-        if op is None:
-            return self.operations.unknown(op_name)
-        level, refusal = self.access.check(password, op.min_privs, "start", op_name)
-        if refusal:
-            return ERROR, refusal, {}
-        return self.operations.start(op_name, params, level)
+        return self.judge("start", op_name, params, password, ITSELF)
 
     def stop(self, op_name: str, params: dict[str, Any] | None = None, password: Any = None) -> Reply:
         """Stop a process.
@@ -47,7 +42,7 @@ class Answering:
         Returns:
             Code, message and session map: OK once the request is handed over.
         """
-        return self._end_early("stop", op_name, params, password)
+        return self.judge("stop", op_name, params, password, ITSELF)
 
     def abort(self, op_name: str, params: dict[str, Any] | None = None, password: Any = None) -> Reply:
         """Abort a task.
@@ -60,16 +55,30 @@ class Answering:
         Returns:
             Code, message and session map: OK once the request is handed over.
         """
-        return self._end_early("abort", op_name, params, password)
+        return self.judge("abort", op_name, params, password, ITSELF)
 
-    def _end_early(self, verb: str, op_name: str, params: dict[str, Any] | None, password: Any) -> Reply:
+    def judge(self, action: str, op_name: Any, params: Any, password: Any, caller: Caller) -> Reply:  # noqa: ARG002 - for the audit
+        """Answer a request to start or end an operation, from whomever.
+
+        Args:
+            action: ``start``, ``stop`` or ``abort``.
+            op_name: the operation.
+            params: its parameters.
+            password: gives the caller its credential level.
+            caller: who asks.
+
+        Returns:
+            Code, message and session map.
+        """
         op = self.operations.find(op_name)
         if op is None:
             return self.operations.unknown(op_name)
-        _, refusal = self.access.check(password, op.min_privs, verb, op_name)
+        level, refusal = self.access.check(password, op.min_privs, action, op_name)
         if refusal:
             return ERROR, refusal, {}
-        return self.operations.end_early(op_name, verb, params)
+        if action == "start":
+            return self.operations.start(op_name, params, level)
+        return self.operations.end_early(op_name, action, params)
 
     def status(self, op_name: str, params: dict[str, Any] | None = None, password: Any = None) -> Reply:  # noqa: ARG002 - one form for all actions
         """Return an operation's current or last session.

@@ -3,11 +3,13 @@
 import os
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.internet.threads import deferToThread
 
 from ocs.base import ERROR
+from ocs.core.callers import caller_of
 from ocs.core.operations import AgentOp
 from ocs.plain import plain
 
@@ -40,9 +42,10 @@ class AgentDesk:
         params: Any = None,
         timeout: Any = None,
         password: Any = None,
+        call_details: Any = None,
         **others: Any,
     ) -> Any:
-        """Answer a call to ``{address}.ops``.
+        """Answer a call to ``{address}.ops``. Who calls is in ``call_details``, which no caller can set.
 
         Returns:
             ``(code, message, session map)``, or a Deferred of it.
@@ -53,10 +56,10 @@ class AgentDesk:
             return self._agent.wait(op_name, timeout=timeout, password=password)
         if action not in _ACTIONS:
             return ERROR, f'No action called "{str(action)[:80]}"; known: start, stop, abort, wait, status.', {}
-        act = getattr(self._agent, action)
-        if action != "status" and self._agent.access.is_slow(password):
-            return deferToThread(act, op_name, params=params, password=password)
-        return act(op_name, params=params, password=password)
+        if action == "status":
+            return self._agent.status(op_name, params=params, password=password)
+        ask = partial(self._agent.judge, action, op_name, params, password, caller_of(call_details))
+        return deferToThread(ask) if self._agent.access.is_slow(password) else ask()
 
     def serve_query(self, q: Any = None, **_others: Any) -> Any:
         """Answer a call to ``{address}``: what this agent is and offers."""

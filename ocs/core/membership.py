@@ -1,5 +1,6 @@
 """What an agent holds in the realm, and takes up again after every reconnect: its address and its subscriptions."""
 
+import inspect
 import time
 from collections import deque
 from collections.abc import Callable, Generator
@@ -10,7 +11,7 @@ from twisted.internet.task import deferLater
 
 from ocs.wamp.lean_autobahn import ApplicationError, RegisterOptions, SubscribeOptions, TransportLost
 
-__all__ = ["Membership", "Subscription", "callees"]
+__all__ = ["CALL_DETAILS", "Membership", "Subscription", "callees"]
 
 _REGISTER_EVERY = 1.0
 _REMEMBERED = 100
@@ -20,6 +21,9 @@ _COMPLAIN_EVERY = 30.0
 Handler = Callable[..., Any]
 Subscription = tuple[Handler, str, Any]
 """A handler, a topic, and options: a dict or None."""
+
+CALL_DETAILS = "call_details"
+"""A procedure that has a parameter of this name is told who calls: it gets autobahn's `CallDetails`."""
 
 Steps = Generator[Deferred[Any], Any, Any]
 
@@ -143,7 +147,7 @@ class Membership:
         complained = float("-inf")
         while self._agent.is_current(session):
             ours = yield self._held_by_us(procedures)
-            refusal = yield self._register(procedures, RegisterOptions(force_reregister=True) if ours else None)
+            refusal = yield self._register(procedures, take_over=ours)
             if refusal is None:
                 self._earlier.append(session)
                 return self._agent.is_current(session)
@@ -154,12 +158,12 @@ class Membership:
         return False
 
     @inlineCallbacks
-    def _register(self, procedures: dict[str, Handler], options: RegisterOptions | None) -> Steps:
+    def _register(self, procedures: dict[str, Handler], *, take_over: bool) -> Steps:
         """Register all procedures, or none; return the error, or None."""
         taken = []
         for address, function in procedures.items():
             try:
-                taken.append((yield self._agent.register(function, address, options)))
+                taken.append((yield self._agent.register(function, address, _options(function, take_over=take_over))))
             except (ApplicationError, TransportLost) as error:
                 yield self._give_back(taken)
                 return error
@@ -193,3 +197,8 @@ class Membership:
                 " or a second agent of this name, to be stopped"
             )
         return f"the router refuses {address}: {refusal}"
+
+
+def _options(function: Handler, *, take_over: bool) -> RegisterOptions | None:
+    wants = CALL_DETAILS if CALL_DETAILS in inspect.signature(function).parameters else None
+    return RegisterOptions(force_reregister=take_over or None, details_arg=wants) if wants or take_over else None
