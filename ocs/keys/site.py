@@ -68,8 +68,14 @@ def router_names(site: SiteConfig) -> list[str]:
     return list(dict.fromkeys(name for name in found if name))
 
 
-def keys_folder_of(site: SiteConfig) -> Path:
-    """Return the folder of a site's keys: the one that its site file names, else ``keys`` beside that file."""
-    named = getattr(site.hub, "keys", None) or site.hub.data.get("keys") or _FOLDER
+def keys_folder_of(site: SiteConfig, host: HostConfig | None = None) -> Path:
+    """Return the folder of a site's keys: the one that its site file names, else ``keys`` beside that file.
+
+    Args:
+        site: the site.
+        host: this machine's section of the file, which may name another folder.
+    """
+    own = host.data.get("keys") if host is not None else None
+    named = own or site.hub.data.get("keys") or _FOLDER
     beside = Path(site.source_file).parent if site.source_file else Path.cwd()
     return beside / Path(str(named)).expanduser()
