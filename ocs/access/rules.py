@@ -139,6 +139,11 @@ class AccessRule(Record):
         return self.hashed_pass is not None and self.hashed_pass.check(password)
 
     @property
+    def asks_for_password(self) -> bool:
+        """Whether there is a password that it is for."""
+        return self.hashed_pass is not None and not self.hashed_pass.free and self.hashed_pass.hash != "blocked"
+
+    @property
     def lock_name(self) -> str:
         """What a locked-out person is told: the grant and who holds it."""
         return f"{self.lockout_id or 'unnamed'} (held by {self.lockout_owner or 'nobody named'})"
@@ -181,6 +186,11 @@ class AgentAccessRules(Record):
     def enforced(self) -> bool:
         """Whether levels are compared at all; with policy ``none`` every operation may be used."""
         return self.policy != "none"
+
+    def knows(self, password: str) -> bool | None:
+        """Tell whether a password is one that some rule asks for; None where no rule asks for any."""
+        asked = [rule for rule in self.rules if rule.asks_for_password] if self.enforced else []
+        return any(rule.matches(password) for rule in asked) if asked else None
 
     def is_slow(self, password: Any) -> bool:
         """Tell whether judging this password takes long enough (some 30 ms a salt) to belong in a thread."""

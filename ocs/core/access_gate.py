@@ -15,6 +15,8 @@ from ocs.access import (
     agent_authorize,
     agent_start_access,
 )
+from ocs.access.throttle import Guesses, Who
+from ocs.core.callers import Caller
 from ocs.core.membership import Subscription, callees
 from ocs.wamp.lean_autobahn import ApplicationError, TransportLost
 
@@ -30,6 +32,7 @@ class AccessGate:
         class_name: the agent's class.
         log: the agent's logger.
         clock: gives unix seconds.
+        steady: gives seconds of a clock that nobody sets.
 
     Raises:
         AccessError: if the policy has a mistake in it.
@@ -43,7 +46,10 @@ class AccessGate:
         *,
         log: Any,
         clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._guesses = Guesses()
+        self._steady = steady
         self._spec = AgentSpec(instance_id, class_name or "")
         self._state = agent_start_access(policy, self._spec, clock())
         self._warned = False
@@ -64,21 +70,38 @@ class AccessGate:
         """Tell whether judging this password takes so long (slow hashes, on purpose) that it belongs in a thread."""
         return self._state.rules.is_slow(password)
 
-    def check(self, password: Any, min_privs: int, action: str, op_name: str) -> tuple[int, str]:
-        """Decide on a request.
+    def check(
+        self, password: Any, min_privs: int, action: str, op_name: str, caller: Caller | None = None
+    ) -> tuple[int, str]:
+        """Decide on a request, in any thread. Who guesses passwords has to wait; what needs none is not refused by it.
 
         Args:
             password: what came with it.
             min_privs: the operation's least credential level.
             action: what is asked for.
             op_name: of which operation.
+            caller: who asks; the agent itself unless given.
 
         Returns:
             The caller's level, and why the request is refused; empty where it is allowed.
         """
-        context = ActionContext(op_name, action)
-        level, refusal = agent_authorize(password, self._state.rules, self._spec, min_privs, context)
+        rules, context = self._state.rules, ActionContext(op_name, action)
+        who = _guesser(password, caller) if rules.enforced else None
+        pause = self._guesses.may_try(who, password, self._steady()) if who else 0.0
+        level, refusal = agent_authorize(None if pause else password, rules, self._spec, min_privs, context)
+        if pause:
+            refusal = refusal and f"too many wrong passwords; one is looked at again in {pause:.0f} s."
+        elif who:
+            self._note_guess(who, password, rules.knows(password))
         return int(level), f'Not allowed to {action} "{op_name}": {refusal}' if refusal else ""
+
+    def _note_guess(self, who: Who, password: str, right: bool | None) -> None:
+        if right:
+            self._guesses.right(who, self._steady())
+        elif right is not None and self._guesses.wrong(who, password, self._steady()):
+            self._log.warn(
+                "many wrong passwords from {who}: they have to wait", who=who.name or "callers without a name"
+            )
 
     def subscriptions(self, agent: Any) -> list[Subscription]:
         """Return the subscriptions that keep the rules up to date, as ``(handler, topic, options)``."""
@@ -154,3 +177,10 @@ class AccessGate:
             self._log.error("{note}", note=outcome.note)
         elif outcome.verdict is ControlsVerdict.APPLIED:
             self._log.info("{note}", note=outcome.note)
+
+
+def _guesser(password: Any, caller: Caller | None) -> Who | None:
+    """Return whose guess a password is; None where it is none."""
+    if caller is None or caller.itself or not isinstance(password, str) or not password:
+        return None
+    return Who(caller.name, caller.session)

@@ -73,7 +73,7 @@ class Answering:
         op = self.operations.find(op_name)
         if op is None:
             return self.operations.unknown(op_name)
-        level, refusal = self.access.check(password, op.min_privs, action, op_name)
+        level, refusal = self.access.check(password, op.min_privs, action, op_name, caller)
         if refusal:
             return ERROR, refusal, {}
         if action == "start":

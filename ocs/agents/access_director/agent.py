@@ -182,13 +182,13 @@ class AccessDirector:
 
     # Procedures
 
-    def agent_poll(self, instance_id: Any = None, agent_class: Any = None, details: Any = None) -> bool:
+    def agent_poll(self, instance_id: Any = None, agent_class: Any = None, call_details: Any = None) -> bool:
         """Publish an agent's rules to it.
 
         Args:
             instance_id: the agent's.
             agent_class: the agent's; None counts as empty.
-            details: the call, as the router describes it.
+            call_details: the call, as the router describes it.
 
         Returns:
             Whether there are rules.
@@ -196,7 +196,7 @@ class AccessDirector:
         if not _is_id(instance_id) or not _is_id(agent_class or "") or self.book.config is None:
             return False
         self._expire()
-        return self._herald.say(self.book.to_one(instance_id, agent_class or ""), caller_of(details).session)
+        return self._herald.say(self.book.to_one(instance_id, agent_class or ""), caller_of(call_details).session)
 
     @inlineCallbacks
     def request_exclusive(
@@ -207,7 +207,7 @@ class AccessDirector:
         expire_at: Any = None,
         grantee: Any = None,
         strict: Any = True,
-        details: Any = None,
+        call_details: Any = None,
         **others: Any,
     ) -> Generator["Deferred[Any]", Any, dict[str, Any]]:
         """Acquire, renew or release an exclusive grant.
@@ -219,7 +219,7 @@ class AccessDirector:
             expire_at: when the grant is to end, unix seconds; in 60 s unless given.
             grantee: who asks; those who are locked out are told.
             strict: with False, the holder may acquire his own grant anew, with a new password.
-            details: the call, as the router describes it.
+            call_details: the call, as the router describes it.
             others: not known.
 
         Returns:
@@ -227,7 +227,7 @@ class AccessDirector:
             ``password`` (acquire).
         """
         self._expire()
-        who = _who(details)
+        who = _who(call_details)
         try:
             if others:
                 raise AccessError(f"unknown arguments: {', '.join(sorted(others))[:200]}")  # noqa: TRY301 - one answer for all

@@ -4,6 +4,7 @@ import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 
 from ocs.core.access_gate import AccessGate
+from ocs.core.callers import Caller
 from ocs.errors import AccessError
 from ocs.wamp.lean_autobahn import ApplicationError, TransportLost
 from tests.harness.fakes import Log
@@ -97,3 +98,79 @@ def test_a_director_that_is_away_is_a_line_in_the_log(error):
     made = gate("director:acc")
     assert made.poll(Agent(fail(error))).result is None
     assert "acc" in made._log.of("warn")[0]
+
+
+STRANGER, NINA = Caller(session=7), Caller(session=8, name="nina", role="client")
+
+
+class Bench:
+    """A gate at a clock that the test sets."""
+
+    def __init__(self, policy="override:two,three"):
+        self.now, self.log = 0.0, Log()
+        self.gate = AccessGate(policy, "test-1", "TestAgent", log=self.log, steady=lambda: self.now)
+
+    def start(self, password, caller=STRANGER, min_privs=2):
+        return self.gate.check(password, min_privs, "start", "acq", caller)
+
+    def guess(self, number, caller=STRANGER):
+        return [self.start(f"guess-{n}", caller)[1] for n in range(number)]
+
+
+@pytest.mark.parametrize("caller", [STRANGER, NINA])
+def test_who_guesses_has_to_wait_and_is_told(caller):
+    bench = Bench()
+    answers = bench.guess(10, caller)
+    assert ["too many" in answer for answer in answers] == [False] * 5 + [True] * 5
+    assert "1 s" in answers[-1]
+    assert "guess" not in str(bench.log.lines)
+    assert len(bench.log.of("warn")) == 1
+
+
+def test_a_right_password_opens_again_after_the_pause():
+    bench = Bench()
+    bench.guess(10)
+    assert bench.start("two")[1]
+    bench.now = 1.0
+    assert bench.start("two") == (2, "")
+
+
+@pytest.mark.parametrize(
+    ("guesser", "other"), [(STRANGER, NINA), (NINA, STRANGER), (Caller(1, "otto", "client"), NINA)]
+)
+def test_others_need_not_wait(guesser, other):
+    bench = Bench()
+    bench.guess(10, guesser)
+    assert bench.start("two", other) == (2, "")
+
+
+def test_what_needs_no_password_is_not_refused_to_who_guesses():
+    bench = Bench()
+    bench.guess(10)
+    assert bench.start("two", min_privs=1) == (1, "")
+
+
+@pytest.mark.parametrize("policy", ["", "director:acc"])
+def test_where_there_is_no_password_none_is_wrong(policy):
+    bench = Bench(policy)
+    assert not any("too many" in answer for answer in bench.guess(20))
+
+
+@pytest.mark.parametrize("password", [None, "", 5, ["two"]])
+def test_what_is_no_password_is_no_guess(password):
+    bench = Bench()
+    assert not any("too many" in bench.start(password)[1] for _ in range(20))
+
+
+@pytest.mark.parametrize("caller", [None, Caller(itself=True)])
+def test_the_agent_itself_does_not_guess(caller):
+    assert not any("too many" in answer for answer in Bench().guess(20, caller))
+
+
+def test_a_director_goes_by_its_own_rules_and_others_do_not():
+    rules = [{"hashed_pass": {"hash": "none", "value": ""}, "cred_level": 2, "scope_spec": {"default": True}}]
+    message = {"reset": True, "ac_version": 1, "step": 1, "rules": rules}
+    for policy, level in (("director:test-1", 2), ("director:acc", 0), ("override:a,b", 1)):
+        bench = Bench(policy)
+        bench.gate.adopt(message, {"session_id": "1"})
+        assert bench.start("")[0] == level
