@@ -40,7 +40,7 @@ _SERVER_HOLDS: Final = timedelta(days=10 * 365)
 _CLOCKS_DIFFER: Final = timedelta(days=1)
 """A machine whose clock is behind takes the certificate too."""
 _MOST_BYTES: Final = 256 * 1024
-_HOST: Final = re.compile(r"[A-Za-z0-9_*]([A-Za-z0-9_.-]{0,250}[A-Za-z0-9_])?")
+_HOST: Final = re.compile(r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]{0,250}[A-Za-z0-9_])?")
 
 
 @dataclass(frozen=True)
@@ -157,6 +157,10 @@ def _authority(folder: Path, at: datetime) -> "tuple[x509.Certificate, EllipticC
     if path.exists():
         known = _certificate(path)
         _require_pair(known, path, key_path)
+        if known.not_valid_after_utc <= at:
+            raise KeysError(
+                f"{path} has ended: move it and {key_path} away, `ocs keys init`, and copy it to all machines"
+            )
         return known, _private_key(key_path)
     key = _new_key()
     made = _build(key, at, _AUTHORITY_HOLDS, [], None)
@@ -320,7 +324,7 @@ def _require_host(name: str) -> str:
         return str(ipaddress.ip_address(name))
     except ValueError:
         pass
-    if not _HOST.fullmatch(name) or "*" in name[1:]:
+    if not _HOST.fullmatch(name):
         raise KeysError(f"{name!r:.80} cannot be a name of the router: a host name, or an address")
     return name.lower()
 
