@@ -50,6 +50,10 @@ _CALLER = {"call": True}
 _DISCLOSE = {"caller": True, "publisher": True}
 
 
+_OPEN = "a router without keys (TLS comes with these: `ocs keys init`)"
+_KINDS = {"ws": _OPEN, "http": _OPEN, "wss": "a router with keys", "https": "a router with keys"}
+
+
 class HubLike(Protocol):
     """What is needed of a site config file's hub."""
 
@@ -70,7 +74,9 @@ class HubLike(Protocol):
         """First part of every agent's address."""
 
 
-def crossbar_config(hub: HubLike, *, host: str | None = None, port: int | None = None) -> dict[str, Any]:
+def crossbar_config(
+    hub: HubLike, *, host: str | None = None, port: int | None = None, secure: bool = False
+) -> dict[str, Any]:
     """Make the configuration of a crossbar node that serves one site.
 
     One worker of type router and one realm, whose users may use the names below the site's address root and ask the
@@ -80,6 +86,7 @@ def crossbar_config(hub: HubLike, *, host: str | None = None, port: int | None =
         hub: the hub of the site config.
         host: the address to listen on; None takes it from the hub: loopback if its URL is there, else all interfaces.
         port: the port to listen on; None takes the hub's.
+        secure: the hub's URLs are ``wss:`` and ``https:``; `ocs.router.closed` adds how that is done.
 
     Returns:
         What crossbar reads as ``config.json``.
@@ -88,7 +95,8 @@ def crossbar_config(hub: HubLike, *, host: str | None = None, port: int | None =
         RouterError: a URL of the hub cannot be served.
     """
     _require_names(hub)
-    server, bridge = _served(hub, "wamp_server", "ws"), _served(hub, "wamp_http", "http")
+    tls = "s" if secure else ""
+    server, bridge = _served(hub, "wamp_server", f"ws{tls}"), _served(hub, "wamp_http", f"http{tls}")
     if port is None and server.port != bridge.port:
         raise RouterError(
             f"hub: wamp_server is at port {server.port} and wamp_http at port {bridge.port}; "
@@ -125,10 +133,7 @@ def _served(hub: HubLike, key: str, scheme: str) -> SplitResult:
     except (TypeError, ValueError):
         complete = None
     if not complete:
-        raise RouterError(
-            f"hub: {key} is {url!r}; the router serves URLs like {scheme}://127.0.0.1:8001/path "
-            "(for TLS, put a proxy before it)"
-        )
+        raise RouterError(f"hub: {key} is {url!r}; {_KINDS[scheme]} serves URLs like {scheme}://127.0.0.1:8001/path")
     return parts
 
 
@@ -209,12 +214,12 @@ def listening_address(config: Mapping[str, Any]) -> tuple[str, int]:
 
 def ws_url(config: Mapping[str, Any]) -> str:
     """Give the URL at which a router of this configuration takes WAMP sessions."""
-    return _url("ws", "websocket", config)
+    return _url("ws", ("websocket",), config)
 
 
 def http_url(config: Mapping[str, Any]) -> str:
     """Give the URL of the HTTP bridge of a router of this configuration."""
-    return _url("http", "caller", config)
+    return _url("http", ("caller", "resource"), config)
 
 
 def realm(config: Mapping[str, Any]) -> str:
@@ -222,12 +227,13 @@ def realm(config: Mapping[str, Any]) -> str:
     return str(_router(config)["realms"][0]["name"])
 
 
-def _url(scheme: str, service: str, config: Mapping[str, Any]) -> str:
+def _url(scheme: str, services: tuple[str, ...], config: Mapping[str, Any]) -> str:
     host, port = listening_address(config)
-    path = next((name for name, entry in _web(config)["paths"].items() if entry["type"] == service), None)
+    path = next((name for name, entry in _web(config)["paths"].items() if entry["type"] in services), None)
     if path is None:
-        raise RouterError(f"the crossbar configuration has no path of type {service!r}")
-    return f"{scheme}://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/{path}"  # noqa: S104 - a reading, no binding
+        raise RouterError(f"the crossbar configuration has no path of type {services[0]!r}")
+    tls = "s" if "tls" in _web(config)["endpoint"] else ""
+    return f"{scheme}{tls}://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/{path}"  # noqa: S104 - a reading, no binding
 
 
 def _router(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,67 @@
+"""The configuration of a closed router: TLS, keys, and the guard that gives each their rights."""
+
+from pathlib import Path
+from typing import Any, Final
+
+from ocs.keys.certificates import SERVER_FILE, SERVER_KEY_FILE
+from ocs.keys.table import ROLES, SiteTable
+from ocs.router.config import HubLike, crossbar_config
+
+__all__ = ["closed_config"]
+
+HTTP_IDLE_S: Final = 120
+"""Time after which an idle HTTP connection is closed, in seconds: strangers can hold those of a closed router too."""
+
+MOST_CONNECTIONS: Final = 10_000
+"""How many connections the router takes; each is a file that it has open."""
+
+
+def closed_config(hub: HubLike, keys: Path, *, host: str | None = None, port: int | None = None) -> dict[str, Any]:
+    """Make the configuration of a crossbar node that serves one closed site.
+
+    Args:
+        hub: the hub of the site config; its URLs are ``wss:`` and ``https:``.
+        keys: the keys folder, with the table and the router's certificate.
+        host: the address to listen on; None takes it from the hub: loopback if its URL is there, else all interfaces.
+        port: the port to listen on; None takes the hub's.
+
+    Returns:
+        What crossbar reads as ``config.json``.
+
+    Raises:
+        RouterError: a URL of the hub cannot be served.
+        KeysError: the keys folder has no table.
+    """
+    SiteTable.read(keys)
+    folder = keys.absolute()
+    config = crossbar_config(hub, host=host, port=port, secure=True)
+    worker = config["workers"][0]
+    worker["realms"] = [{"name": hub.wamp_realm, "roles": [{"name": role, "permissions": []} for role in ROLES]}]
+    worker["components"] = [_guard(hub, folder)]
+    _close(worker["transports"][0], folder)
+    return config
+
+
+def _guard(hub: HubLike, folder: Path) -> dict[str, Any]:
+    extra = {"folder": str(folder), "root": hub.address_root}
+    return {
+        "type": "class",
+        "classname": "ocs.router.guard.Guard",
+        "realm": hub.wamp_realm,
+        "role": "trusted",
+        "extra": extra,
+    }
+
+
+def _close(transport: dict[str, Any], folder: Path) -> None:
+    tls = {"key": str(folder / SERVER_KEY_FILE), "certificate": str(folder / SERVER_FILE)}
+    transport["endpoint"]["tls"] = tls
+    transport["options"]["client_timeout"] = HTTP_IDLE_S
+    transport["max_connections"] = MOST_CONNECTIONS
+    paths = transport["paths"]
+    del paths["info"]  # tells the router's version
+    for name, service in paths.items():
+        if service["type"] == "websocket":
+            service["auth"] = {"cryptosign": {"type": "function", "create": "ocs.router.guard.authenticator"}}
+        elif service["type"] == "caller":
+            paths[name] = {"type": "resource", "classname": "ocs.router.guard.bridge", "extra": {}}
