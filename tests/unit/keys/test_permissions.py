@@ -155,3 +155,34 @@ def test_an_agent_may_have_longer_addresses_and_none():
     assert allowed(both, "register", "observatory.components.Service.ESW.seq-1")
     assert not allowed(both, "register", "observatory.components.Service.ESW")
     assert not allowed(Identity("none", "agent"), "register", "observatory.none")
+
+
+entries = st.sampled_from(["fake-1", "seqcomp-*", "components", "components.Agent.OCS.a", "x.seq*"])
+
+
+@given(st.lists(entries, max_size=3, unique=True), roots, st.lists(st.text("acfknoqsx-1.*", max_size=9), max_size=4))
+def test_whatever_its_instances_an_agent_stays_below_them(instances, root, tail):
+    uri = ".".join([root, *tail])
+    mine = Identity("some", "agent", tuple(instances))
+    address = uri.removeprefix(f"{ROOT}.")
+    expected = address != uri and any(
+        address.startswith(each[:-1]) if each.endswith("*") else (address + ".").startswith(each + ".")
+        for each in instances
+    )
+    assert allowed(mine, "register", uri) == (expected and all(uri.split(".")))
+
+
+@pytest.mark.parametrize(
+    ("uri", "may_register"),
+    [
+        ("observatory.seqcomp-esw-1.ops", True),
+        ("observatory.seqcomp-", True),
+        ("observatory.seqcomp", False),
+        ("observatory.seqcomp-1..ops", False),
+        ("observatory.Seqcomp-1", False),
+        ("observatory.x.seqcomp-1", False),
+        ("observatory.components.Service.ESW.a", False),
+    ],
+)
+def test_a_star_stands_for_all_that_begin_so(uri, may_register):
+    assert allowed(Identity("some", "agent", ("seqcomp-*",)), "register", uri) == may_register

@@ -92,3 +92,9 @@ def test_a_table_that_everybody_can_write_is_none(tmp_path):
     (tmp_path / "site.json").chmod(0o666)
     with pytest.raises(KeysError, match="chmod 644"):
         SiteTable.read(tmp_path)
+
+
+@pytest.mark.parametrize("instance", ["*", "a*b", "a.*", "**", "a*.b", "", ".", "a..b", "a b", "a#"])
+def test_what_is_no_instance_is_refused(instance):
+    with pytest.raises(KeysError, match="cannot be an instance-id"):
+        Identity("some", "agent", (instance,))
