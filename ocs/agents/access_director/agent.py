@@ -32,7 +32,7 @@ RESET_EVERY = 50.0
 TICK = 1.0
 DISK_PATIENCE = 2.0
 """How long an answer waits for the disk, in seconds."""
-SAVE_AGAIN_EVERY = 10.0
+SAVE_AGAIN_EVERY = 2.0
 MAX_ID = 255
 
 Params = dict[str, Any] | None
@@ -306,7 +306,8 @@ class AccessDirector:
 
     def _save(self) -> "Deferred[None]":
         self._saved_at = self._steady()
-        return self._grants_file.save(grants_text(self.book.held.values()))
+        saved = self._grants_file.save(grants_text(self.book.held.values()))
+        return saved.addCallback(lambda _: self._show())
 
     def _show(self) -> None:
         """Have the process tell how it is."""
