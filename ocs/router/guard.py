@@ -160,7 +160,7 @@ class SiteSession(RouterSession):
 
     def _cut(self) -> None:
         if self._transport is not None:
-            self._transport.abort()
+            self._transport.dropConnection(abort=True)  # at once, without a farewell that may not be answered
 
     def _address(self) -> str:
         peer = str(getattr(self._transport, "peer", ""))  # such as tcp4:192.0.2.7:40312

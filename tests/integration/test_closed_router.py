@@ -1,0 +1,395 @@
+"""A real closed router: who is let in, what each role may do, and what happens when the table changes."""
+
+import contextlib
+import socket
+import ssl
+import time
+from dataclasses import replace
+
+import pytest
+from autobahn.wamp.exception import ApplicationError
+from autobahn.wamp.types import PublishOptions, RegisterOptions, SubscribeOptions
+from pytest_twisted import ensureDeferred
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+
+from ocs.keys.making import revoke, rotate
+from ocs.keys.signing import SigningKey
+from ocs.keys.table import SiteTable
+from ocs.router import health
+from tests.harness.closed_site import ClosedSite, KeySession
+
+STRANGER = SigningKey(bytes(range(32)), "stranger")
+
+
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory):
+    """One closed router for all tests that leave its usual names alone."""
+    with ClosedSite(tmp_path_factory.mktemp("closed")) as site:
+        yield site
+
+
+def refused():
+    return pytest.raises(ApplicationError, match="not authorized")
+
+
+def test_it_says_that_it_is_closed(closed):
+    found = health.check(closed.url, closed.realm)
+    assert (found.ok, found.stage) == (True, "closed")
+    assert health.check(closed.url.replace("wss", "ws"), closed.realm).ok is False
+
+
+def test_it_tells_a_stranger_nothing_but_where_it_is(closed):
+    with closed.tls_socket() as link:
+        link.sendall(b"GET /info HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert b" 404 " in link.recv(100)
+
+
+@ensureDeferred
+async def test_without_a_key_nobody_is_let_in(closed):
+    with pytest.raises(ConnectionError, match="no_auth_method"):
+        async with closed.session(None):
+            pass
+
+
+@pytest.mark.parametrize("name", ["client", "nobody", "", None, "a b", "../client"])
+@ensureDeferred
+async def test_a_key_that_is_not_in_the_table_is_refused_in_the_same_words(closed, name):
+    with pytest.raises(ConnectionError, match="may not connect with this key: unknown, ended or revoked"):
+        async with closed.session(name, key=STRANGER):
+            pass
+
+
+@ensureDeferred
+async def test_the_key_itself_has_to_be_shown(closed):
+    """Somebody who knows a public key, and signs with another."""
+
+    class Pretender(KeySession):
+        def onChallenge(self, challenge):
+            return STRANGER.sign_challenge(challenge.extra["challenge"])
+
+    with pytest.raises(ConnectionError, match="signature"):
+        await closed.join(Pretender(closed.realm, "client", closed.key("client")))
+
+
+@ensureDeferred
+async def test_an_answer_of_an_earlier_session_is_no_answer(closed):
+    answers = []
+
+    class Listening(KeySession):
+        def onChallenge(self, challenge):
+            answers.append(super().onChallenge(challenge))
+            return answers[0]
+
+    first = Listening(closed.realm, "client", closed.key("client"))
+    await closed.join(first)
+    first.leave()
+    await first.left
+    with pytest.raises(ConnectionError, match="bogus"):
+        await closed.join(Listening(closed.realm, "client", closed.key("client")))
+    assert len(answers) == 2
+
+
+@ensureDeferred
+async def test_everybody_is_known_by_name(closed):
+    async with closed.session("fake-1") as agent, closed.session("client") as client:
+        seen = []
+        await agent.register(
+            lambda details: seen.append((details.caller_authid, details.caller_authrole)),
+            "observatory.fake-1",
+            RegisterOptions(details_arg="details"),
+        )
+        heard = Deferred()
+        await client.subscribe(
+            lambda details: heard.callback((details.publisher_authid, details.publisher_authrole)),
+            "observatory.fake-1.feeds.x",
+            SubscribeOptions(details_arg="details"),
+        )
+        agent.publish("observatory.fake-1.feeds.x")
+        assert await heard == ("fake-1", "agent")
+        await client.call("observatory.fake-1")
+        assert seen == [("client", "client")]
+
+
+@pytest.mark.parametrize(
+    ("name", "uri"),
+    [
+        ("fake-1", "observatory.fake-2"),
+        ("fake-1", "observatory.fake-2.ops"),
+        ("fake-1", "observatory.fake-10"),
+        ("fake-1", "observatory"),
+        ("fake-1", "observatory.director.agent_poll"),
+        ("fake-1", "other.fake-1"),
+        ("fake-1", "wamp.session.count"),
+        ("fake-1", "ocs.guard"),
+        ("director", "observatory.fake-1"),
+        ("client", "observatory.client"),
+        ("client", "observatory.fake-1"),
+        ("observer", "observatory.observer"),
+    ],
+)
+@ensureDeferred
+async def test_an_address_of_others_can_neither_be_taken_nor_published_at(closed, name, uri):
+    async with closed.session(name) as session:
+        for options in (None, RegisterOptions(force_reregister=True), RegisterOptions(invoke="roundrobin")):
+            with pytest.raises(ApplicationError, match=r"not authorized|reserved|invalid|denied"):
+                await session.register(lambda: 1, uri, options)
+        for topic in (uri, f"{uri}.feeds.heartbeat"):
+            with pytest.raises(ApplicationError, match=r"not authorized|reserved|invalid|denied"):
+                await session.publish(topic, options=PublishOptions(acknowledge=True))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        RegisterOptions(match="prefix"),
+        RegisterOptions(match="wildcard"),
+        RegisterOptions(invoke="roundrobin"),
+        RegisterOptions(invoke="random"),
+    ],
+)
+@ensureDeferred
+async def test_an_agent_has_whole_addresses_to_itself_alone(closed, options):
+    async with closed.session("fake-1") as agent:
+        with refused():
+            await agent.register(lambda: 1, "observatory.fake-1.x", options)
+
+
+@ensureDeferred
+async def test_an_agent_takes_over_from_its_own_lost_session(closed):
+    async with closed.session("fake-1") as old, closed.session("fake-1") as new, closed.session("client") as client:
+        await old.register(lambda: "old", "observatory.fake-1")
+        await new.register(lambda: "new", "observatory.fake-1", RegisterOptions(force_reregister=True))
+        assert await client.call("observatory.fake-1") == "new"
+
+
+@ensureDeferred
+async def test_an_observer_listens_and_does_nothing(closed):
+    async with closed.session("fake-1") as agent, closed.session("observer") as observer:
+        await agent.register(lambda: 1, "observatory.fake-1")
+        heard = Deferred()
+        await observer.subscribe(heard.callback, "observatory.fake-1.feeds.x")
+        agent.publish("observatory.fake-1.feeds.x", 7)
+        assert await heard == 7
+        with refused():
+            await observer.call("observatory.fake-1")
+        assert await observer.call("wamp.session.count") >= 2
+
+
+@ensureDeferred
+async def test_rules_are_for_agents_and_only_from_the_director(closed):
+    async with (
+        closed.session("director") as director,
+        closed.session("fake-1") as agent,
+        closed.session("client") as client,
+        closed.session("observer") as observer,
+    ):
+        await director.register(lambda: "rules", "observatory.director.agent_poll")
+        assert await agent.call("observatory.director.agent_poll") == "rules"
+        overheard = []
+        for other in (client, observer):
+            with refused():
+                await other.call("observatory.director.agent_poll")
+            with refused():
+                await other.subscribe(lambda _: None, "observatory.director.feeds.controls")
+            await other.subscribe(overheard.append, "observatory.", SubscribeOptions(match="prefix"))
+        heard = Deferred()
+        await agent.subscribe(heard.callback, "observatory.director.feeds.controls")
+        with refused():
+            await agent.publish("observatory.director.feeds.controls", 1, options=PublishOptions(acknowledge=True))
+        only = PublishOptions(acknowledge=True, eligible=[agent._session_id])
+        await director.publish("observatory.director.feeds.controls", "secret", options=only)
+        assert await heard == "secret"
+        await client.call("wamp.session.count")  # what was sent before has arrived by now
+        assert overheard == []
+
+
+@pytest.mark.parametrize(
+    "procedure",
+    [
+        "wamp.session.kill",
+        "wamp.session.kill_by_authid",
+        "wamp.session.kill_all",
+        "wamp.session.add_testament",
+        "wamp.registration.remove_callee",
+        "wamp.subscription.remove_subscriber",
+        "crossbar.sign",
+    ],
+)
+@pytest.mark.parametrize("name", ["client", "fake-1", "director"])
+@ensureDeferred
+async def test_nobody_can_change_anything_at_the_router(closed, name, procedure):
+    async with closed.session(name) as session:
+        with refused():
+            await session.call(procedure, session._session_id)
+
+
+@ensureDeferred
+async def test_who_comes_later_is_let_in_without_a_restart(closed):
+    key = closed.add("fake-9", "agent", "fake-9")
+    await tried_until_let_in(closed, "fake-9", key)
+
+
+async def tried_until_let_in(site, name, key):
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            async with site.session(name, key=key):
+                return
+        except ConnectionError:
+            assert time.monotonic() < deadline
+
+
+@ensureDeferred
+async def test_who_is_revoked_is_sent_away(closed):
+    key = closed.add("fake-8", "agent", "fake-8")
+    await tried_until_let_in(closed, "fake-8", key)
+    session = KeySession(closed.realm, "fake-8", key)
+    await closed.join(session)
+    assert closed.post({"procedure": "wamp.session.count"}, "client")[0] == 200
+    token = {"Authorization": f"Bearer {key.token(closed.realm, time.time())}"}
+    assert closed.post({"procedure": "wamp.session.count"}, None, **token)[0] == 200
+    revoke(closed.keys, "fake-8")
+    await session.left
+    with pytest.raises(ConnectionError, match="may not connect"):
+        async with closed.session("fake-8", key=key):
+            pass
+    assert closed.post({"procedure": "wamp.session.count"}, None, **token)[0] == 401
+
+
+@ensureDeferred
+async def test_a_key_is_replaced_without_anybody_noticing(closed):
+    old = closed.add("fake-7", "agent", "fake-7")
+    await tried_until_let_in(closed, "fake-7", old)
+    async with closed.session("fake-7", key=old) as running:
+        rotate(closed.keys, "fake-7", time.time())
+        new = closed.key("fake-7")
+        assert new.public != old.public
+        await tried_until_let_in(closed, "fake-7", new)
+        await tried_until_let_in(closed, "fake-7", old)
+        assert running.is_attached()
+
+
+@ensureDeferred
+async def test_a_key_that_ends_sends_its_sessions_away(closed):
+    old = closed.add("fake-6", "agent", "fake-6")
+    await tried_until_let_in(closed, "fake-6", old)
+    session = KeySession(closed.realm, "fake-6", old)
+    await closed.join(session)
+    rotate(closed.keys, "fake-6", time.time(), grace=0.0)
+    await session.left
+    await tried_until_let_in(closed, "fake-6", closed.key("fake-6"))
+
+
+@ensureDeferred
+async def test_who_gets_other_rights_has_to_join_again(closed):
+    key = closed.add("fake-5", "agent", "fake-5")
+    await tried_until_let_in(closed, "fake-5", key)
+    session = KeySession(closed.realm, "fake-5", key)
+    await closed.join(session)
+    table = SiteTable.read(closed.keys)
+    table.put(replace(table.identities["fake-5"], role="observer", instances=())).write(closed.keys)
+    await session.left
+    async with closed.session("fake-5", key=key) as observer:
+        with refused():
+            await observer.register(lambda: 1, "observatory.fake-5")
+
+
+@ensureDeferred
+async def test_a_broken_table_changes_nothing(closed):
+    path = closed.keys / "site.json"
+    good = path.read_text()
+    async with closed.session("client") as client:
+        try:
+            path.write_text(good[:100])
+            await logged(closed, "is no JSON")
+            assert client.is_attached()
+            async with closed.session("observer"):
+                pass
+        finally:
+            path.write_text(good)
+
+
+async def logged(site, text):
+    deadline = time.monotonic() + 10
+    while text not in site.log:
+        assert time.monotonic() < deadline, site.log
+        await later(0.05)
+
+
+def later(seconds):
+    waited = Deferred()
+    reactor.callLater(seconds, waited.callback, None)
+    return waited
+
+
+def test_a_call_by_http_has_its_callers_rights(closed):
+    assert closed.post({"procedure": "wamp.session.count"})[0] == 200
+    assert closed.post({"procedure": "wamp.session.count"}, None)[0] == 401
+    assert closed.post(b"{")[0] == 400
+    assert closed.post(b"x" * (1 << 20) + b"x")[0] == 413
+    for name in ("client", "observer"):
+        status, answer = closed.post({"procedure": "observatory.director.agent_poll"}, name)
+        assert (status, answer["error"]) == (200, "wamp.error.not_authorized")
+    assert closed.post({"procedure": "observatory.nobody"})[1]["error"] == "wamp.error.no_such_procedure"
+
+
+def test_without_tls_nothing_is_answered(closed):
+    with socket.create_connection(("127.0.0.1", closed.port), 10) as link:
+        link.sendall(b"GET /ws HTTP/1.1\r\nHost: x\r\n\r\n")
+        with contextlib.suppress(ConnectionResetError):
+            assert b"HTTP" not in link.recv(1000)
+
+
+def test_another_authority_does_not_vouch_for_it(closed):
+    with (
+        socket.create_connection(("127.0.0.1", closed.port), 10) as link,
+        pytest.raises(ssl.SSLCertVerificationError),
+    ):
+        ssl.create_default_context().wrap_socket(link, server_hostname="127.0.0.1")
+
+
+def websocket(site):
+    """A websocket that speaks JSON, whose HELLO has not been said."""
+    link = site.tls_socket()
+    link.sendall(
+        b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: wamp.2.json\r\n\r\n"
+    )
+    assert b" 101 " in link.recv(4096)
+    return link
+
+
+@pytest.mark.faults
+def test_who_says_nothing_is_sent_away(closed):
+    with websocket(closed) as link:
+        link.settimeout(20)
+        began = time.monotonic()
+        with contextlib.suppress(ConnectionResetError, ssl.SSLError):
+            while link.recv(4096):
+                pass
+        assert 5 < time.monotonic() - began < 14
+
+
+@pytest.mark.faults
+def test_those_who_say_nothing_leave_room_for_others(closed):
+    silent = [websocket(closed) for _ in range(150)]
+    try:
+        assert closed.post({"procedure": "wamp.session.count"})[0] == 200
+        assert health.check(closed.url, closed.realm).ok
+    finally:
+        for link in silent:
+            link.close()
+
+
+@ensureDeferred
+async def test_a_flood_of_strangers_does_not_fill_the_log(tmp_path):
+    with ClosedSite(tmp_path) as site:
+        for number in range(150):
+            with pytest.raises(ConnectionError):
+                async with site.session(f"x{number}", key=STRANGER):
+                    pass
+        lines = [line for line in site.log.splitlines() if "refused" in line]
+        assert 50 < len(lines) <= 101
+        assert all(len(line) < 400 for line in lines)
+        assert "127.0.0.1" in lines[0]
