@@ -10,6 +10,7 @@ __all__ = [
     "AccessError",
     "AgentClassError",
     "AgentServiceError",
+    "AuditError",
     "AuthorisationError",
     "BlockMismatchError",
     "BusyError",
@@ -349,6 +350,10 @@ class WatcherError(OCSError):
 
 class KeyFolderError(OCSError):
     """The folder of the agent service's own keys is missing, has a mistake in it, or is open to others."""
+
+
+class AuditError(OCSError):
+    """An audit file is not where it was looked for, or cannot be read."""
 
 
 class KeysError(OCSError):

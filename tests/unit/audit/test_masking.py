@@ -1,0 +1,151 @@
+"""What an audit shows of parameters: whatever is a secret is in no record."""
+
+import json
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from ocs.audit.masking import SHOWN, is_secret_name, mask, mask_text
+from ocs.params import ParamError, ParamHandler
+
+SECRET = "Zq7#xvTk9Lw"
+
+NAMES = st.sampled_from(
+    [
+        "password", "Password", "PASSWD", "db_password", "newPassword2", "secret", "clientSecret", "API-KEY", "apiKey",
+        "api_token", "token", "credentials", "private.key", "ssh_key", "pw", "user_pw", "Authorization", "keys",
+        "hashed_pass", "passphrase", "admin password", "influx-token",
+    ]
+)  # fmt: skip
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=12,
+)
+PADDING = st.text(st.characters(exclude_characters=SECRET), max_size=300)
+
+
+def wrapped(inner):
+    return st.one_of(
+        inner,
+        st.lists(PLAIN, max_size=3).flatmap(lambda left: inner.map(lambda x: [*left, x])),
+        st.dictionaries(st.text(max_size=8), PLAIN, max_size=3).flatmap(
+            lambda left: inner.map(lambda x: {**left, "inner": x})
+        ),
+    )
+
+
+@st.composite
+def with_secret(draw):
+    """Parameters that have the secret in them, in one of the forms in which secrets come."""
+    name, pad = draw(NAMES), draw(PADDING)
+    form = draw(
+        st.sampled_from(
+            [
+                lambda: {name: SECRET},
+                lambda: {name: pad + SECRET},
+                lambda: {name: {"a": [SECRET, 3]}},
+                lambda: {name: [SECRET]},
+                lambda: [f"--{name.replace(' ', '-')}", SECRET],
+                lambda: [name, SECRET],
+                lambda: {"name": name, "value": SECRET},
+                lambda: {"value": SECRET, "name": name},
+                lambda: {"cmd": f"{pad} {name}={SECRET}"},
+                lambda: {"cmd": f"{pad} --{name.replace(' ', '-')} {SECRET}"},
+                lambda: f"{name}: {SECRET}",
+                lambda: json.dumps({name: SECRET}),
+                lambda: json.dumps(json.dumps({name: SECRET})),
+                lambda: repr({name: SECRET}),
+                lambda: repr((name, SECRET)),
+                lambda: f"{pad}https://user:{SECRET}@host/x",
+                lambda: f"{pad}https://{SECRET}@host/x",
+                lambda: f"{pad} Bearer {SECRET}",
+                lambda: f"-----BEGIN PRIVATE KEY-----\n{SECRET}",
+                lambda: {f"{name}={SECRET}": 1},
+            ]
+        )
+    )
+    value = form()
+    for _ in range(draw(st.integers(0, 3))):
+        value = draw(wrapped(st.just(value)))
+    return value
+
+
+@settings(max_examples=400, deadline=None)
+@given(with_secret())
+def test_no_secret_is_shown(params):
+    shown = json.dumps(mask(params).params)
+    assert SECRET not in shown
+    assert SECRET[:6] not in shown
+
+
+@settings(max_examples=300, deadline=None)
+@given(with_secret(), st.integers(0, 200))
+def test_nor_in_what_the_agent_answers(params, cut):
+    """An answer quotes parameters, in part even; here as such quotations are made."""
+    said = [repr(params), f"Param 'x'={repr(params)[:77]}... is not of required type str.", str(params)[:cut]]
+    try:
+        ParamHandler({"x": params}).get("x", check=lambda _value: False)
+    except ParamError as error:
+        said.append(error.msg)
+    masked = mask(params)
+    for text in said:
+        assert SECRET[:6] not in masked.clean(f'Did not start "set": {text}', "set")
+
+
+@settings(max_examples=300, deadline=None)
+@given(PLAIN)
+def test_what_is_shown_has_a_form_in_json_and_is_short(params):
+    text = json.dumps(mask(params).params, allow_nan=False)
+    assert len(text) < 100_000
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        None, {}, {"angle": 3.5, "mode": "fast", "list": [1, 2, True, None]}, {"text": "a key is pressed"},
+        {"url": "http://host:8080/path"}, {"keyboard": 1, "passive": True, "tokyo": 3}, {"password": None},
+    ],
+)  # fmt: skip
+def test_what_is_no_secret_is_shown_as_it_is(params):
+    masked = mask(params)
+    assert masked.params == params
+    assert not masked.changed
+
+
+def test_what_is_long_or_many_is_shortened_and_says_so():
+    shown = mask({"text": "x" * 5000, "many": list(range(1000)), "deep": [[[[[[[[1]]]]]]]], "raw": b"abc"}).params
+    assert shown["text"].endswith("(4800 more)")
+    assert len(json.dumps(shown)) < 2000
+    assert mask({"raw": b"abc"}).params == {"raw": "3 bytes"}
+    assert mask({"n": 2**70, "f": float("nan"), "s": "\ud800"}).params["f"] == "nan"
+
+
+def test_the_cost_does_not_grow_with_the_parameters():
+    huge = {"text": "a.b-c " * 1_000_000, "many": dict.fromkeys(map(str, range(100_000)), 1)}
+    assert len(json.dumps(mask(huge).params)) < 3000
+
+
+def test_an_answer_that_has_nothing_of_a_secret_stays():
+    masked = mask({"password": SECRET})
+    assert masked.clean('Started operation "set_key".', "set_key") == 'Started operation "set_key".'
+    refusal = 'Not allowed to start "set_key": level 2 is needed, yours is 1'
+    assert masked.clean(refusal, "set_key") == refusal
+
+
+@given(st.text(max_size=400))
+def test_any_text_gives_a_short_one_that_can_be_sent(text):
+    mask_text(text).encode()
+    assert len(mask_text(text)) < 230
+
+
+@pytest.mark.parametrize("name", ["temperature", "monitor", "passband", "", 3, None, "keyboard"])
+def test_names_of_no_secrets(name):
+    assert not is_secret_name(name)
+
+
+@given(st.text(min_size=4))
+def test_the_secret_itself_decides_nothing(secret):
+    assume(secret != SHOWN)
+    assert mask({"password": secret}).params == {"password": SHOWN}
