@@ -23,6 +23,7 @@ __all__ = [
     "SERVER_KEY_FILE",
     "Certificate",
     "certify",
+    "chain_files",
     "take_given",
 ]
 
@@ -40,6 +41,7 @@ _SERVER_HOLDS: Final = timedelta(days=10 * 365)
 _CLOCKS_DIFFER: Final = timedelta(days=1)
 """A machine whose clock is behind takes the certificate too."""
 _MOST_BYTES: Final = 256 * 1024
+_PEM_CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 _HOST: Final = re.compile(r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]{0,250}[A-Za-z0-9_])?")
 
 
@@ -143,7 +145,21 @@ def take_given(folder: Path, certificate: Path, key: Path, authority: Path | Non
         write_whole(folder / AUTHORITY_FILE, read_small(authority, _MOST_BYTES)[0], OPEN)
     else:
         (folder / AUTHORITY_FILE).unlink(missing_ok=True)
+    _write_chain(folder, contents[0])
     _write_server(folder, (contents[0], contents[1]))
+
+
+def chain_files(folder: Path) -> list[Path]:
+    """Return the files of the certificates between the router's and the authority's, one each, in order."""
+    return sorted(folder.glob("server-chain-*.crt"))
+
+
+def _write_chain(folder: Path, certificates: bytes) -> None:
+    """Write all but the first into files of their own: crossbar reads one from each."""
+    for old in chain_files(folder):
+        old.unlink()
+    for number, one in enumerate(_PEM_CERTIFICATE.findall(certificates)[1:], start=1):
+        write_whole(folder / f"server-chain-{number:02d}.crt", one + b"\n", OPEN)
 
 
 def _write_server(folder: Path, pair: tuple[bytes, bytes]) -> None:

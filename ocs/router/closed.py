@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Final
 
-from ocs.keys.certificates import SERVER_FILE, SERVER_KEY_FILE
+from ocs.keys.certificates import SERVER_FILE, SERVER_KEY_FILE, chain_files
 from ocs.keys.table import ROLES, SiteTable
 from ocs.router.config import HubLike, crossbar_config
 
@@ -54,7 +54,9 @@ def _guard(hub: HubLike, folder: Path) -> dict[str, Any]:
 
 
 def _close(transport: dict[str, Any], folder: Path) -> None:
-    tls = {"key": str(folder / SERVER_KEY_FILE), "certificate": str(folder / SERVER_FILE)}
+    tls: dict[str, Any] = {"key": str(folder / SERVER_KEY_FILE), "certificate": str(folder / SERVER_FILE)}
+    if chain := chain_files(folder):
+        tls["chain_certificates"] = [str(path) for path in chain]
     transport["endpoint"]["tls"] = tls
     transport["options"]["client_timeout"] = HTTP_IDLE_S
     transport["max_connections"] = MOST_CONNECTIONS

@@ -5,7 +5,7 @@ import ssl
 import pytest
 
 from ocs.errors import KeysError
-from ocs.keys.certificates import Certificate, certify, take_given
+from ocs.keys.certificates import Certificate, certify, chain_files, take_given
 
 NOW = 1_800_000_000.0
 YEAR = 365 * 86400.0
@@ -142,3 +142,14 @@ def test_files_that_do_not_belong_together_are_refused(folder, tmp_path):
     with pytest.raises(KeysError, match=r"server.crt is no private key in PEM"):
         take_given(empty, folder / "server.crt", folder / "server.crt")
     assert list(empty.iterdir()) == []
+
+
+def test_what_is_between_the_router_and_its_authority_is_kept_one_in_a_file(folder, tmp_path):
+    given = tmp_path / "given"
+    given.mkdir()
+    own, between = (folder / "server.crt").read_text(), (folder / "ca.crt").read_text()
+    (tmp_path / "chain.pem").write_text(f"{own}some words\n{between}{between}")
+    take_given(given, tmp_path / "chain.pem", folder / "server.key")
+    assert [path.read_text() for path in chain_files(given)] == [between, between]
+    take_given(given, folder / "server.crt", folder / "server.key")
+    assert chain_files(given) == []
