@@ -250,7 +250,7 @@ def _key_beside(folder: Path, name: str) -> SigningKey:
 
 def _make_folder(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         (folder / PRIVATE_FOLDER).mkdir(mode=FOLDER_CLOSED, exist_ok=True)
     except OSError as error:
         raise KeysError(f"cannot make {folder}: {error.strerror}; give another folder with --keys") from error
