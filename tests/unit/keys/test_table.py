@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ocs.errors import KeysError
 from ocs.keys.table import Identity, PublicKey, SiteTable
@@ -98,3 +100,34 @@ def test_a_table_that_everybody_can_write_is_none(tmp_path):
 def test_what_is_no_instance_is_refused(instance):
     with pytest.raises(KeysError, match="cannot be an instance-id"):
         Identity("some", "agent", (instance,))
+
+
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["agent", "a" * 64]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["public", "until", "x"]), inner),
+    max_leaves=6,
+)
+entries = st.fixed_dictionaries({}, optional=dict.fromkeys(["role", "instances", "keys", "made"], values)) | values
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(st.sampled_from(["fake-1", "", "..", "a b"]), entries, max_size=2))
+def test_whatever_is_in_it_the_answer_is_a_table_or_a_line(tmp_path, identities):
+    (tmp_path / "site.json").write_text(json.dumps({"version": 1, "identities": identities}))
+    told, table = read(tmp_path)
+    assert "\n" not in told
+    if table is not None:
+        table.write(tmp_path)
+        assert read(tmp_path) == ("", table)
+
+
+def read(folder):
+    try:
+        return "", SiteTable.read(folder)
+    except KeysError as error:
+        return str(error), None
