@@ -19,6 +19,7 @@ examples:
   ocs up                                   the demonstration site, in ./ocs-data
   ocs up --site-file site.yaml             the agents that site.yaml lists for this host
   ocs up --data-dir /tmp/try --port auto   beside another router
+  ocs up --secure                          the demonstration site, closed: programs need a key
   ocs up --duration 60 --json              for a minute, told in JSON lines
 
 What agents print is in the data folder: logs/INSTANCE.log.
@@ -34,6 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     site.add_argument("--site", metavar="NAME", help="the site config file $OCS_CONFIG_DIR/NAME.yaml")
     site.add_argument("--site-host", metavar="HOST", help="run this host's agents; else those of this machine's name")
+    site.add_argument(
+        "--secure",
+        action="store_true",
+        help="close the site: TLS, and a key for each agent and for you; makes keys that are missing, in the folder "
+        "that the site file names (hub: keys), else in keys of the data folder",
+    )
     where = parser.add_argument_group("where")
     where.add_argument(
         "--data-dir",
@@ -92,5 +99,5 @@ def run(args: argparse.Namespace) -> int:
     from ocs.cli.up_program import run_site  # noqa: PLC0415
     from ocs.up.plan import Options  # noqa: PLC0415
 
-    options = Options(args.site_file, args.site, args.site_host, args.port, args.no_router)
+    options = Options(args.site_file, args.site, args.site_host, args.port, args.no_router, args.secure)
     return run_site(options, args.data_dir, duration=args.duration, interval=args.interval, as_json=args.json)

@@ -1,5 +1,6 @@
 """The body of `ocs up`: prepares the data folder, ties together the run, the view, the signals and the end."""
 
+import shlex
 import shutil
 import signal
 import sys
@@ -22,7 +23,9 @@ from twisted.python.logfile import LogFile
 
 from ocs.cli.up_views import Printer, View, make_view
 from ocs.errors import OCSError
+from ocs.keys.finding import CLIENT, key_path
 from ocs.router.process import prepare
+from ocs.up.closed import KeysNeeded
 from ocs.up.folder import DataFolder, shown_path
 from ocs.up.manager import end_left_processes
 from ocs.up.plan import Options, SitePlan, make_plan, read_site, router_config, write_site_file
@@ -71,11 +74,12 @@ def _prepare(options: Options, folder: DataFolder) -> tuple[list[str], SitePlan]
     ended = end_left_processes(folder)
     plan = make_plan(options, folder)
     write_site_file(plan, folder)
+    made = plan.keys.settle(plan.site_file) if plan.keys else []
     config = router_config(plan)
     if config:
         prepare(config, folder.router)
     notes = [f"ended what an earlier run has left behind: {', '.join(ended)}"] if ended else []
-    return [*notes, *plan.notes], plan
+    return [*notes, *plan.notes, *made], plan
 
 
 class _Program:
@@ -186,7 +190,13 @@ def _facts(plan: SitePlan, folder: DataFolder) -> dict[str, Any]:
         "manager": plan.manager,
         "instances": [instance.instance_id for instance in plan.instances],
         "left_out": {item.instance_id: item.why for item in plan.left_out},
+        "closed": plan.keys is not None,
+        **(_keys_facts(plan.keys) if plan.keys else {}),
     }
+
+
+def _keys_facts(keys: KeysNeeded) -> dict[str, str]:
+    return {"keys": str(keys.folder), "client_key": str(key_path(keys.folder, CLIENT))}
 
 
 def _left_out(plan: SitePlan) -> list[str]:
@@ -197,6 +207,7 @@ def _hints(plan: SitePlan, folder: DataFolder) -> list[str]:
     site = shown_path(plan.site_file)
     hints = [
         f"running {plan.title} on {plan.host}; what agents print goes to {shown_path(folder.logs)}",
+        *(_keys_hints(plan.keys, plan.hub.wamp_server) if plan.keys else ()),
         "from another terminal:",
         f"  {_program('ocs')} status --site-file {site}",
         f"  {_program('ocs-client-cli')} scan --site-file {site}",
@@ -206,6 +217,14 @@ def _hints(plan: SitePlan, folder: DataFolder) -> list[str]:
     if plan.records_to:
         hints.append(f"  {_program('checkdata')} {shown_path(plan.records_to)}")
     return [*hints, ""]
+
+
+def _keys_hints(keys: KeysNeeded, router: str) -> list[str]:
+    """Tell who may connect; the programs below find their key by the site file."""
+    return [
+        f"this site is closed: {router} admits those with a key; yours is {shown_path(key_path(keys.folder, CLIENT))}",
+        f"programs without the site file need:  export OCS_KEYS={shlex.quote(str(keys.folder))}",
+    ]
 
 
 def _program(name: str) -> str:

@@ -1,13 +1,12 @@
 """Where a site's router is, seen from one host, and whether `ocs up` starts it or uses what is there."""
 
 import socket
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from ocs.errors import RouterError
+from ocs.keys.site import keys_folder_of
 from ocs.router.config import crossbar_config, listening_address
 from ocs.site_config import HostConfig, SiteConfig
 
@@ -15,6 +14,8 @@ __all__ = ["AUTO", "Choice", "Found", "Hub", "choose_router", "hub_of", "is_loca
 
 AUTO = "auto"
 """As a port: any free one."""
+
+_TLS = {"ws": "wss", "http": "https"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,7 @@ class Hub:
         Raises:
             RouterError: it cannot be served.
         """
-        server, bridge = _without_tls(self.wamp_server), _without_tls(self.wamp_http)
-        return listening_address(crossbar_config(replace(self, wamp_server=server, wamp_http=bridge)))
+        return listening_address(crossbar_config(self, secure=bool(self.keys)))
 
 
 def _with_port(url: str, port: int) -> str:
@@ -70,21 +70,12 @@ def _with_port(url: str, port: int) -> str:
 
 
 def _with_tls(url: str) -> str:
-    return _with_scheme(url, {"ws": "wss", "http": "https"})
-
-
-def _without_tls(url: str) -> str:
-    return _with_scheme(url, {"wss": "ws", "https": "http"})
-
-
-def _with_scheme(url: str, other: Mapping[str, str]) -> str:
-    """Return a URL with another scheme, at the same port, be it given or the usual one."""
+    """Return a URL for TLS at the same port, be it given or the usual one."""
     parts = urlsplit(url)
-    if parts.scheme not in other:
+    if parts.scheme not in _TLS:
         return url
-    usual = 443 if parts.scheme in ("wss", "https") else 80
-    netloc = parts.netloc if parts.port else f"{parts.netloc}:{usual}"
-    return parts._replace(scheme=other[parts.scheme], netloc=netloc).geturl()
+    netloc = parts.netloc if parts.port else f"{parts.netloc}:80"
+    return parts._replace(scheme=_TLS[parts.scheme], netloc=netloc).geturl()
 
 
 def hub_of(site: SiteConfig, host: HostConfig) -> Hub:
@@ -93,20 +84,14 @@ def hub_of(site: SiteConfig, host: HostConfig) -> Hub:
     def setting(key: str) -> str:
         return str(getattr(host, key, None) or getattr(site.hub, key))
 
-    keys = setting("keys") if getattr(host, "keys", None) or getattr(site.hub, "keys", None) else ""
+    keys = str(host.data.get("keys") or site.hub.data.get("keys") or "")
     return Hub(
         setting("wamp_server"),
         setting("wamp_http"),
         setting("wamp_realm"),
         str(site.hub.address_root),
-        _folder_beside(site.source_file, keys),
+        str(keys_folder_of(site, host)) if keys else "",
     )
-
-
-def _folder_beside(site_file: str | None, folder: str) -> str:
-    """Return the whole path of a folder that a site file names."""
-    base = Path(site_file).parent if site_file else Path.cwd()
-    return str(base / Path(folder).expanduser()) if folder else ""
 
 
 def is_local(host: str) -> bool:

@@ -18,7 +18,7 @@ from ocs.router.ports import free_port, require_port
 from ocs.router.process import router_command
 from ocs.scf import reading
 from ocs.site_config import HOST, HostConfig, InstanceConfig, SiteConfig, get_config
-from ocs.up.closed import access_notes, closed_hub
+from ocs.up.closed import KeysNeeded, access_notes, closed_hub, keys_needed, require_known_keys
 from ocs.up.folder import DataFolder, shown_path
 from ocs.up.hub import Choice, Found, Hub, choose_router, hub_of, is_local
 from ocs.up.site_file import MANAGER_CLASS, SiteEdit
@@ -150,6 +150,9 @@ class SitePlan:
     notes: tuple[str, ...] = ()
     """What the user should know, a line each."""
 
+    keys: KeysNeeded | None = None
+    """What a closed site needs; None: it is open."""
+
     records_to: Path | None = None
     """Where the aggregator writes, if there is one."""
 
@@ -207,6 +210,7 @@ def make_plan(options: Options, folder: DataFolder) -> SitePlan:
     found = hub_of(site, host)
     hub = closed_hub(found, folder.keys, secure=options.secure)
     choice = _choose(options, hub, own=host.crossbar is not None)
+    require_known_keys(found, hub, choice)
     wanted = _settle_port(options, hub, choice)
     if choice is not Choice.USE:
         router_command(folder.router)
@@ -223,6 +227,9 @@ def make_plan(options: Options, folder: DataFolder) -> SitePlan:
         choice=choice,
         instances=tuple(instances),
         left_out=tuple(left_out),
+        keys=keys_needed(
+            wanted, [manager, *_classes_here(instances)], make=options.secure and choice is not Choice.USE
+        ),
         records_to=recording_folder(instances, folder.root),
         notes=(*notes, *_router_notes(options, hub, wanted, choice), *access_notes(found, wanted, choice)),
     )
@@ -250,7 +257,7 @@ def router_config(plan: SitePlan) -> dict[str, Any] | None:
         return crossbar_config(plan.hub)
     from ocs.router.closed import closed_config  # noqa: PLC0415 - for closed sites alone
 
-    return dict(closed_config(plan.hub, Path(plan.hub.keys)))
+    return closed_config(plan.hub, Path(plan.hub.keys))
 
 
 def write_site_file(plan: SitePlan, folder: DataFolder) -> None:

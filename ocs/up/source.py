@@ -66,6 +66,8 @@ class SourceWatch:
             SiteConfig.from_yaml(self._plan.source)
             if self._plan.source.resolve() != self._folder.site_file.resolve():
                 write_site_file(self._plan, self._folder)
+            if self._plan.keys:
+                self._plan.keys.settle(self._plan.site_file)
         except OCSError as error:
             return error
         return None
