@@ -23,6 +23,7 @@ __all__ = [
     "director_check_config",
     "director_get_access_rules",
     "director_parse_config",
+    "director_stored_passwords",
 ]
 
 DISTRIBUTED_HASH = DEFAULT_HASH
@@ -201,8 +202,15 @@ def director_parse_config(config: Any, *, salt: bytes | None = None) -> dict[str
     }
 
 
+def director_stored_passwords(config: AccessDirectorConfig) -> Iterator[HashedPass]:
+    """Find all passwords of a configuration, as they are stored."""
+    for item in config.passwords:
+        yield from (_stored(password, config) for password in item.passwords().values())
+    yield from (block.stored_password() for block in config.exclusive_access_blocks)
+
+
 def _hash(name: str, salt: bytes, clear: str) -> HashedPass:
-    return HashedPass(name, hasher(name)(clear, salt))
+    return HashedPass.create_from_value(name, clear, salt)
 
 
 def _stored(password: str | HashedPass, config: AccessDirectorConfig) -> HashedPass:

@@ -114,6 +114,12 @@ class HashedPass(Record):
         check = _CHECKS.get(self.hash)
         return check is not None and isinstance(clear, str) and check(clear, self.value)
 
+    @property
+    def salt(self) -> bytes | None:
+        """The salt that is in the value; None where there is none."""
+        how = self._slow()
+        return how.salt if how else None
+
     def is_slow(self, value: Any) -> bool:
         """Tell whether `check` would take some 30 ms: too long for a reactor, to be done in a thread."""
         clear = "" if value is None else value
@@ -144,13 +150,18 @@ class HashedPass(Record):
         return cls("none")
 
     @classmethod
-    def create_from_value(cls, hash: str, clear_text: str) -> Self:  # noqa: A002 - the name is the contract's
+    def create_from_value(cls, hash: str, clear_text: str, salt: bytes | None = None) -> Self:  # noqa: A002 - the name is the contract's
         """Hash a clear password.
+
+        Args:
+            hash: one of `HASHES` but ``blocked``.
+            clear_text: the password.
+            salt: what a slow hash is salted with; a fresh one unless given.
 
         Raises:
             AccessError: no such hash, or one that takes no password.
         """
-        return cls(hash, hasher(hash)(clear_text, None))
+        return cls(hash, hasher(hash)(clear_text, salt))
 
     @classmethod
     def create(cls, clear_text: str) -> Self:

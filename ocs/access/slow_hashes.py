@@ -41,6 +41,10 @@ class SlowHash(Protocol):
     """What a value says: the cost, the salt, and the key to compare with."""
 
     @property
+    def salt(self) -> bytes:
+        """What makes the same password give another key elsewhere."""
+
+    @property
     def key(self) -> bytes:
         """The key that the password has to give."""
 

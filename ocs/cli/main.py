@@ -28,6 +28,7 @@ COMMANDS = {
     "alarms": _Command("ocs.cli.alarms", "show alarms, and acknowledge, mute or reset them"),
     "doctor": _Command("ocs.cli.doctor", "look for what is wrong with this machine or its site, and say what to do"),
     "config": _Command("ocs.cli.config", "check a site config file, and say what reading it anew would change"),
+    "access": _Command("ocs.cli.access", "hash passwords, check the access director's file, hold exclusive access"),
     "keys": _Command("ocs.cli.keys", "say who may connect to a closed site, and make the keys for it"),
     "data": _Command("ocs.cli.data", "look into what has been recorded: list, gaps, tables, CSV, plots"),
     "version": _Command("ocs.cli.main", "print the version"),

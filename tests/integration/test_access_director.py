@@ -1,6 +1,8 @@
 """The access director on a real site: lockouts and their end, restarts, forgeries, floods, a full disk."""
 
 import contextlib
+import io
+import json
 import os
 import signal
 import time
@@ -15,6 +17,7 @@ from twisted.internet.threads import deferToThread
 
 from ocs.access import ExclusiveAccessClient
 from ocs.base import ERROR, OK
+from ocs.cli.main import main
 from ocs.errors import ControlClientError
 from ocs.site_config import get_control_client
 from tests.harness.recording.disk import CannotTest, SmallDisk
@@ -257,6 +260,29 @@ def test_guesses_are_slowed_down_at_the_director_and_at_agents(directed):
     assert any("too many wrong passwords" in refusal for refusal in refusals)
     client = directed.client()
     wait_for(lambda: client.acquire()[0])
+
+
+def test_people_hold_grants_with_the_command_line(directed, capsys, monkeypatch):
+    fake = directed.fake()
+
+    def ocs_access(*words, password="may I"):
+        monkeypatch.setattr("sys.stdin", io.StringIO(password + "\n"))
+        code = main(["access", words[0], *directed.site.args, *words[1:]])
+        return code, capsys.readouterr()
+
+    code, printed = ocs_access("acquire", "fakes", "--as", "nina", "--for", "10min")
+    password = printed.out.strip()
+    assert (code, may(fake, password), may(fake, "three")) == (0, True, False)
+    assert "nina" in ocs_access("grants")[1].out
+    assert ocs_access("renew", "fakes", "--as", "nina", "--for", "1h")[0] == 0
+    assert 3000 < json.loads(ocs_access("grants", "--json")[1].out)[0]["expire_at"] - time.time() <= 3600
+    code, printed = ocs_access("acquire", "fakes", "--as", "otto")
+    assert (code, printed.out) == (1, "")
+    assert "held already" in printed.err
+    assert "wrong password" in json.loads(ocs_access("release", "fakes", "--json", password="no")[1].out)["error"]
+    assert ocs_access("release", "fakes", "--as", "nina")[0] == 0
+    assert "No grant" in ocs_access("grants")[1].out
+    assert may(fake, "three")
 
 
 @pytest.fixture
