@@ -7,6 +7,7 @@ from pathlib import Path
 from ocs.agents.spawn_agent.commands import Commands
 from ocs.components.names import Prefix
 from ocs.errors import OCSError
+from ocs.keys.finding import find_keys
 from ocs.scf.arguments import site_words
 
 __all__ = ["make_commands", "prefix_of"]
@@ -25,7 +26,7 @@ def make_commands(args: argparse.Namespace, prefix: Prefix, state: Path | None) 
     return Commands(
         spawned_by=str(prefix),
         working_dir=working_dir,
-        site_words=site_words(args),
+        site_words=(*site_words(args), *_key_words(args)),
         site_file=site_file,
         site_host=args.site_host,
         config_dir=_config_dir(args.config_dir, site_file, working_dir),
@@ -34,6 +35,13 @@ def make_commands(args: argparse.Namespace, prefix: Prefix, state: Path | None) 
         output_dir=_output_dir(args, working_dir, state),
         mark=str(state.absolute()) if state else f"{prefix}:{os.getpid()}",
     )
+
+
+def _key_words(args: argparse.Namespace) -> tuple[str, ...]:
+    """Return how a component without a key of its own gets that of its spawn agent, at a closed site."""
+    folder, file = getattr(args, "site_keys", None), getattr(args, "key_file", None)
+    key = find_keys(folder, [getattr(args, "instance_id", None) or ""], file).key
+    return (f"--key-file={key.path.absolute()}",) if key and key.path else ()
 
 
 def _config_dir(given: str | None, site_file: str | None, working_dir: Path) -> Path | None:

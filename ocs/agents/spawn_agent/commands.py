@@ -17,7 +17,7 @@ from ocs.supervisor import Command
 
 __all__ = ["Commands", "child_environment"]
 
-_NOT_INHERITED = (*systemd.ENVIRONMENT, "INSTANCE_ID", "CROSSBAR_TIMEOUT")
+_NOT_INHERITED = (*systemd.ENVIRONMENT, "INSTANCE_ID", "CROSSBAR_TIMEOUT", "OCS_KEY_FILE")
 
 
 def child_environment(own: Mapping[str, str]) -> dict[str, str]:

@@ -10,6 +10,8 @@ from ocs.agents.spawn_agent.agent import STOP_GRACE, SpawnAgent, make_parser
 from ocs.agents.spawn_agent.arguments import make_commands, prefix_of
 from ocs.components.names import Prefix
 from ocs.errors import OCSError
+from ocs.keys.making import make_site
+from ocs.keys.table import Identity
 from tests.harness.fakes import unconnected_agent
 from tests.harness.spawn_world import World
 
@@ -140,6 +142,16 @@ def test_shared_files_are_beside_the_site_file_unless_told_otherwise(tmp_path):
 
 def test_two_spawn_agents_mark_their_families_differently(tmp_path):
     assert commands_of(tmp_path / "a").mark != commands_of(tmp_path / "b").mark
+
+
+def test_components_get_their_spawn_agents_key_at_a_closed_site(tmp_path, monkeypatch):
+    monkeypatch.delenv("OCS_KEYS", raising=False)
+    monkeypatch.delenv("OCS_KEY_FILE", raising=False)
+    assert commands_of(tmp_path).site_words == ()
+    make_site(tmp_path, [Identity("spawner", "agent", ("spawner",))], [], 0.0)
+    monkeypatch.chdir(tmp_path)
+    commands = commands_of(tmp_path, site_keys=".", instance_id="spawner")
+    assert commands.site_words == (f"--key-file={tmp_path}/private/spawner.key",)
 
 
 def test_a_machine_is_named_by_its_host_unless_told_otherwise():
