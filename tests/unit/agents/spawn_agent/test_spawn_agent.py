@@ -147,11 +147,14 @@ def test_two_spawn_agents_mark_their_families_differently(tmp_path):
 def test_components_get_their_spawn_agents_key_at_a_closed_site(tmp_path, monkeypatch):
     monkeypatch.delenv("OCS_KEYS", raising=False)
     monkeypatch.delenv("OCS_KEY_FILE", raising=False)
-    assert commands_of(tmp_path).site_words == ()
+    assert commands_of(tmp_path).site_words == ("--site=none",)
     make_site(tmp_path, [Identity("spawner", "agent", ("spawner",))], [], 0.0)
     monkeypatch.chdir(tmp_path)
     commands = commands_of(tmp_path, site_keys=".", instance_id="spawner")
-    assert commands.site_words == (f"--key-file={tmp_path}/private/spawner.key",)
+    assert commands.site_words == (
+        "--site=none",
+        f"--key-file={tmp_path}/private/spawner.key",
+    )
 
 
 def test_a_machine_is_named_by_its_host_unless_told_otherwise():
