@@ -15,6 +15,7 @@ from twisted.python import threadable
 from ocs.base import OpCode, ResponseCode
 from ocs.core.access_gate import AccessGate
 from ocs.core.answering import Answering
+from ocs.core.audit import trail_of
 from ocs.core.desk import AgentDesk
 from ocs.core.hearing import Hearing
 from ocs.core.keeping import keeping_of
@@ -112,7 +113,12 @@ class OCSAgent(Answering, Hearing, ApplicationSession):  # type: ignore[misc]
         self._keeping = keeping_of(self, config.realm)
         self.outbox = Outbox(self._send_parcel, reactor=reactor, log=self.log, keep=self._keeping.keep)
         self.operations = Operations(
-            self, reactor=reactor, log=self.log, on_done=self._operation_done, restarts=_restarts_of(site_args)
+            self,
+            reactor=reactor,
+            log=self.log,
+            on_done=self._operation_done,
+            restarts=_restarts_of(site_args),
+            on_again=self._started_again,
         )
         self.tasks = self.operations.tasks
         self.processes = self.operations.processes
@@ -121,6 +127,7 @@ class OCSAgent(Answering, Hearing, ApplicationSession):  # type: ignore[misc]
         self._heartbeat = LoopingCall(self._beat)
         self._heartbeat.clock = reactor
         self.register_feed("heartbeat")
+        self._trail = trail_of(self, config.realm)
         if site_args.log_dir is not None:
             start_log_file(site_args.log_dir, _text_or_none(site_args.working_dir), self.agent_address)
 
@@ -286,7 +293,8 @@ class OCSAgent(Answering, Hearing, ApplicationSession):  # type: ignore[misc]
             "processes": list(self.processes),
         }
 
-    def _operation_done(self, _session: OpSession) -> None:
+    def _operation_done(self, session: OpSession) -> None:
+        self._trail.ended(session)
         self.flush_feeds()
 
     # Joining, leaving, coming back
@@ -352,7 +360,7 @@ class OCSAgent(Answering, Hearing, ApplicationSession):  # type: ignore[misc]
     def _start_startup_ops(self) -> None:
         for _, name, startup in self.startup_ops:
             params = startup if isinstance(startup, dict) else None
-            code, message, _ = self.operations.start(name, params, self.access.own_level)
+            code, message, _ = self.act_itself("start", name, params)
             if code != ResponseCode.OK:
                 self.log.error("start-up operation: {message}", message=message)
 
@@ -396,16 +404,17 @@ class OCSAgent(Answering, Hearing, ApplicationSession):  # type: ignore[misc]
         for session in self.operations.active():
             op = self.operations.find(session.op_name)
             if op is not None and op.ender is not None:
-                self.operations.end_early(session.op_name, op.verb, None)
+                self.act_itself(op.verb, session.op_name)
         yield within(self.reactor, DeferredList(ended), self.stop_grace)
         late = [session.op_name for session in self.operations.active()]
         if late:
             self.log.warn("exiting though these did not stop: {late}", late=", ".join(late))
+        self._trail.flush()
         self.flush_feeds()
         sent: Deferred[None] = Deferred()
         self.outbox.when_empty(lambda: sent.callback(None))
         yield within(self.reactor, sent, _FLUSH_GRACE)
-        yield within(self.reactor, self._keeping.finish(), _FLUSH_GRACE)
+        yield within(self.reactor, DeferredList([self._keeping.finish(), self._trail.finish()]), _FLUSH_GRACE)
 
 
 def _restarts_of(site_args: Any) -> dict[str, str]:

@@ -67,7 +67,7 @@ def audit_files(places: Iterable[Path]) -> list[Path]:
     """Return the audit files in some places; those that were set aside belong to them and are not named.
 
     Args:
-        places: files, and folders that have audit files in them or, as a state folder, two levels below.
+        places: files, and folders that have audit files in them or, as a state folder, one level below.
 
     Raises:
         AuditError: a place is not there.
@@ -75,7 +75,7 @@ def audit_files(places: Iterable[Path]) -> list[Path]:
     found: dict[Path, None] = {}
     for place in places:
         if place.is_dir():
-            here = [path for depth in ("", "*/*/") for path in place.glob(f"{depth}*{ENDING}*")]
+            here = [path for depth in ("", "*/") for path in place.glob(f"{depth}*{ENDING}*")]
             found.update(dict.fromkeys(sorted({_base(path) for path in here})))
         elif place.exists():
             found[_base(place)] = None

@@ -1,7 +1,7 @@
 """One line of an audit: what was asked of an agent, by whom, and what became of it."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 __all__ = ["LEFT_OUT", "AuditRecord"]
@@ -49,7 +49,7 @@ class AuditRecord:
 
     def encoded(self) -> dict[str, Any]:
         """Return the record as a map of plain values."""
-        return asdict(self)
+        return dict(self.__dict__)
 
     def line(self) -> bytes:
         """Return the record as a line of JSON, in ASCII, with its newline."""

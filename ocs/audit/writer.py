@@ -78,6 +78,11 @@ class AuditWriter:
         self._ending = False
         self._thread: threading.Thread | None = None
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether there has been anything to write."""
+        return self._thread is not None
+
     def put(self, record: AuditRecord) -> None:
         """Have a record written; one for which there is no room is counted."""
         with self._changed:

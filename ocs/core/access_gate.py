@@ -66,6 +66,11 @@ class AccessGate:
         """The level of what the agent starts by itself: 4; or 1, as everybody's, where no policy is in force."""
         return int(CredLevel.BASIC if self._state.rules.policy == "none" else CredLevel.SUPERUSER)
 
+    @property
+    def is_in_force(self) -> bool:
+        """Whether there is a policy, so that levels mean something."""
+        return bool(self._state.rules.policy != "none")
+
     def is_slow(self, password: Any) -> bool:
         """Tell whether judging this password takes so long (slow hashes, on purpose) that it belongs in a thread."""
         return self._state.rules.is_slow(password)

@@ -1,18 +1,21 @@
 """What an agent answers: the actions of its operations, for those who may."""
 
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from ocs.base import ERROR
+from ocs.audit.masking import Masked, mask
+from ocs.base import ERROR, OK
 from ocs.core.access_gate import AccessGate
+from ocs.core.audit import Auditing
 from ocs.core.callers import ITSELF, Caller
 from ocs.core.operations import Operations, Reply
 
 __all__ = ["Answering"]
 
 
-class Answering:
+class Answering(Auditing):
     """The part of an agent that answers calls of its operations."""
 
     operations: Operations
@@ -57,7 +60,7 @@ class Answering:
         """
         return self.judge("abort", op_name, params, password, ITSELF)
 
-    def judge(self, action: str, op_name: Any, params: Any, password: Any, caller: Caller) -> Reply:  # noqa: ARG002 - for the audit
+    def judge(self, action: str, op_name: Any, params: Any, password: Any, caller: Caller) -> Reply:
         """Answer a request to start or end an operation, from whomever.
 
         Args:
@@ -70,15 +73,44 @@ class Answering:
         Returns:
             Code, message and session map.
         """
+        masked = mask(params)  # now: the operation, which gets them, may change them
         op = self.operations.find(op_name)
         if op is None:
-            return self.operations.unknown(op_name)
-        level, refusal = self.access.check(password, op.min_privs, action, op_name, caller)
-        if refusal:
-            return ERROR, refusal, {}
+            level, reply = None, self.operations.unknown(op_name)
+        else:
+            level, refusal = self.access.check(password, op.min_privs, action, op_name, caller)
+            reply = (ERROR, refusal, {}) if refusal else self._act(action, op_name, params, level)
+        self._note(action, op_name, replace(caller, level=level), masked, reply)
+        return reply
+
+    def act_itself(self, action: str, op_name: str, params: dict[str, Any] | None = None) -> Reply:
+        """Start or end an operation because the agent itself wants it: at its start, at its end.
+
+        Args:
+            action: ``start``, ``stop`` or ``abort``.
+            op_name: the operation.
+            params: its parameters.
+
+        Returns:
+            Code, message and session map.
+        """
+        masked = mask(params)
+        reply = self._act(action, op_name, params, self.access.own_level)
+        self._note(action, op_name, replace(ITSELF, level=self.access.own_level), masked, reply)
+        return reply
+
+    def _started_again(self, op_name: str, params: Any, reply: Reply) -> None:
+        self._note("start", op_name, replace(ITSELF, level=self.access.own_level), mask(params), reply)
+
+    def _act(self, action: str, op_name: str, params: Any, level: int) -> Reply:
         if action == "start":
             return self.operations.start(op_name, params, level)
         return self.operations.end_early(op_name, action, params)
+
+    def _note(self, action: str, op_name: Any, caller: Caller, masked: Masked, reply: Reply) -> None:
+        code, message, session = reply
+        session_id = session.get("session_id") if code == OK else None
+        self._trail.note(action, op_name, caller, masked, code, message, session_id)
 
     def status(self, op_name: str, params: dict[str, Any] | None = None, password: Any = None) -> Reply:  # noqa: ARG002 - one form for all actions
         """Return an operation's current or last session.

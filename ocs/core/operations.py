@@ -38,6 +38,7 @@ class Operations:
         log: the agent's logger.
         on_done: called with each session that has ended, in the reactor's thread.
         restarts: process name to when it is started again, in place of what it is registered with.
+        on_again: called with the name, the parameters and the answer where a process has been started again.
 
     Attributes:
         ending: set once the agent is on its way out; nothing is started any more.
@@ -51,6 +52,7 @@ class Operations:
         log: Any,
         on_done: Callable[[OpSession], None],
         restarts: Mapping[str, str] | None = None,
+        on_again: Callable[[str, Any, "Reply"], None] = lambda *_: None,
     ) -> None:
         self.tasks: dict[str, AgentTask] = {}
         self.processes: dict[str, AgentProcess] = {}
@@ -60,6 +62,7 @@ class Operations:
         self._reactor = reactor
         self._log = log
         self._on_done = on_done
+        self._on_again = on_again
         self._ids = itertools.count()
         self._lock = threading.Lock()
         self._restarts = dict(restarts or {})
@@ -165,9 +168,10 @@ class Operations:
     # Starting again
 
     def _start_again(self, name: str, params: dict[str, Any] | None, cred_level: int, times: int) -> None:
-        code, message, _ = self._start(name, params, cred_level, times=times)
-        if code != OK:
-            self._log.error("{op} is not started again: {message}", op=name, message=message)
+        reply = self._start(name, params, cred_level, times=times)
+        self._on_again(name, params, reply)
+        if reply[0] != OK:
+            self._log.error("{op} is not started again: {message}", op=name, message=reply[1])
 
     def unknown_restarts(self) -> list[str]:
         """Return the names of processes that are to be started again and are not there."""
