@@ -33,6 +33,9 @@ LOOK_EVERY_S: Final = 1.0
 JOIN_WITHIN_S: Final = 10.0
 """How long a connection may take to show its key, in seconds."""
 
+FAREWELL_S: Final = 0.2
+"""Time for the reason to arrive at one who is sent away, in seconds; it can do nothing any more by then."""
+
 MOST_UNKNOWN: Final = 200
 """How many connections may be without having shown a key, at a time."""
 
@@ -145,7 +148,7 @@ class SiteSession(RouterSession):
             self.leave(  # type: ignore[no-untyped-call]
                 reason="wamp.close.killed", message="this key has been revoked, has ended, or has other rights"
             )
-            reactor.callLater(0, self._cut)
+            reactor.callLater(FAREWELL_S, self._cut)
 
     def _settle(self) -> None:
         if self._deadline is not None:
