@@ -20,7 +20,8 @@ from ocs.agents.access_director.config_file import Config, may_be_read_by_others
 from ocs.agents.access_director.counter import Counter
 from ocs.agents.access_director.grants_file import GrantsFile, grants_text, read_grants
 from ocs.agents.access_director.herald import Herald
-from ocs.core.callers import caller_of
+from ocs.base import ERROR, OK
+from ocs.core.callers import ITSELF, caller_of
 from ocs.core.keeping import state_folder
 from ocs.errors import AccessError
 from ocs.wamp.link import within
@@ -237,6 +238,10 @@ class AccessDirector:
         except AccessError as error:
             self._note_refusal(_told(who), action, error)
             answer = {"error": str(error)}
+        asked = {"expire_at": expire_at, "grantee": grantee, "strict": strict}
+        done = "error" not in answer
+        words = answer["message"] if done else answer["error"]
+        self.agent.audit(_word(action), _word(grant_name), caller_of(call_details), asked, OK if done else ERROR, words)
         return answer
 
     def _note_refusal(self, who: str, action: Any, why: AccessError) -> None:
@@ -299,6 +304,7 @@ class AccessDirector:
         gone = self.book.expire(self._clock())
         for grant in gone:
             self.log.info("grant {name} of {by} has expired", name=grant.name, by=grant.grantee)
+            self.agent.audit("expire", grant.name, ITSELF, {"grantee": grant.grantee}, OK, "Its time was over.")
         if gone:
             self._tell_all()
             self._show()
@@ -325,6 +331,11 @@ class AccessDirector:
 
 def _is_id(value: Any) -> bool:
     return isinstance(value, str) and len(value) <= MAX_ID
+
+
+def _word(value: Any) -> str:
+    """Return what somebody has sent as a short text for the audit."""
+    return value[:MAX_ID] if isinstance(value, str) else f"{value!r:.40}"
 
 
 def _who(details: Any) -> Who:

@@ -302,6 +302,22 @@ def test_what_takes_time_is_done_in_a_thread(tmp_path):
     assert {"read_config", "read_grants", "write_grants", "director_get_access_rules"} <= set(slow)
 
 
+def test_every_request_is_audited_with_who_and_without_passwords(world):
+    noted = []
+    world.agent.audit = lambda *arguments: noted.append(arguments)
+    password = world.ask(by=call_of(3, "nina", "client"), until=10)["password"]
+    world.ask("release", grantee="otto")
+    world.ask(["x"], name=5, password="geheim")
+    world.pass_time(11)
+    assert [(action, subject, caller.name, code) for action, subject, caller, _, code, _ in noted] == [
+        ("acquire", "lock", "nina", 0),
+        ("release", "lock", None, -1),
+        ("['x']", "5", None, -1),
+        ("expire", "lock", None, 0),
+    ]
+    assert not any(secret in str(noted) for secret in (password, "geheim", "pw"))
+
+
 # Restarts
 
 
