@@ -7,15 +7,20 @@ import os
 import signal
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from ocs import site_config
 from ocs.cli.local_support_status import Status
-from ocs.cli.output import say
+from ocs.cli.output import say, warn
 from ocs.errors import RouterError
+from ocs.keys.site import named_folder
 from ocs.router import config as router_config
 from ocs.router import health
+from ocs.router.closed import closed_config
 from ocs.router.process import Command, router_command, running_pid, start_detached, stop_tree
+
+_OPEN = "this site is open: who reaches {url} may do everything; `ocs keys init` tells how to close it"
 
 __all__ = [
     "Hub",
@@ -52,6 +57,8 @@ class Hub:
     wamp_http: str
     wamp_realm: str
     address_root: str
+    keys: Path | None = None
+    """The site's keys folder; None: the site is open."""
 
 
 def local_router(args: argparse.Namespace) -> Local:
@@ -70,13 +77,19 @@ def local_router(args: argparse.Namespace) -> Local:
     directory = Path(crossbar.cbdir or os.environ.get("CROSSBAR_DIR") or ".crossbar")
     bound = argparse.Namespace(**vars(args))
     site_config.add_site_attributes(bound, site, host)
-    hub = Hub(bound.site_hub, bound.site_http, bound.site_realm, bound.address_root)
+    hub = Hub(bound.site_hub, bound.site_http, bound.site_realm, bound.address_root, _keys(bound, site, host))
     return Local(Path(args.working_dir or host.working_dir) / directory, crossbar.data.get("bin"), hub)
+
+
+def _keys(args: argparse.Namespace, site: site_config.SiteConfig, host: site_config.HostConfig | None) -> Path | None:
+    """Return the site's keys folder: the one that was named to us, else that of the site file."""
+    named = getattr(args, "site_keys", None) or os.environ.get("OCS_KEYS")
+    return Path(named).expanduser() if named else named_folder(site, host)
 
 
 def generate(local: Local, *, force: bool, port: int | None) -> int:
     """Write the router's configuration; one that differs is shown and kept, unless ``force`` is given."""
-    config = router_config.crossbar_config(local.hub, port=port)
+    config = _config(local.hub, port)
     path = local.directory / "config.json"
     new, old = router_config.to_json(config), _read(path)
     if old == new:
@@ -88,6 +101,13 @@ def generate(local: Local, *, force: bool, port: int | None) -> int:
     router_config.write(config, local.directory)
     say(f"wrote {path}; a running router takes it when it is started again")
     return 0
+
+
+def _config(hub: Hub, port: int | None) -> dict[str, Any]:
+    if hub.keys is not None:
+        return closed_config(hub, hub.keys, port=port)
+    warn(_OPEN.format(url=hub.wamp_server))
+    return router_config.crossbar_config(hub, port=port)
 
 
 def _read(path: Path) -> str | None:
@@ -116,6 +136,7 @@ def start_crossbar(local: Local, *, foreground: bool, timeout: float) -> int:
         say(f"crossbar is running already (pid {pid})")
         return 0
     _require_same_port(local)
+    _require_closed(local)
     command = router_command(local.directory, binary=local.binary)
     if foreground:
         _become(command)
@@ -136,6 +157,26 @@ def _require_same_port(local: Local) -> None:
             f"{local.directory / 'config.json'} listens at port {port}, but the site file says {wanted}: "
             "make it anew with `ocs-local-support generate_crossbar_config --force`"
         )
+
+
+def _require_closed(local: Local) -> None:
+    """Refuse to start an open router for a site with keys; tell of one that is open because the site is."""
+    closed = _has_tls(local.directory / "config.json")
+    if closed is False and local.hub.keys is not None:
+        raise RouterError(
+            f"{local.directory / 'config.json'} is that of an open router, but the site file names keys: "
+            "make it anew with `ocs-local-support generate_crossbar_config --force`"
+        )
+    if closed is False:
+        warn(_OPEN.format(url=local.hub.wamp_server))
+
+
+def _has_tls(path: Path) -> bool | None:
+    """Return whether a configuration is that of a closed router; None where it is written otherwise than by us."""
+    try:
+        return router_config.ws_url(json.loads(path.read_text())).startswith("wss:")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RouterError):
+        return None
 
 
 def _become(command: Command) -> None:
@@ -169,7 +210,10 @@ def has_router(args: argparse.Namespace) -> bool:
 def crossbar_status(args: argparse.Namespace) -> Status:
     """Tell how the router is: this host's own, or the one that it uses."""
     answer = health.check(args.site_hub, args.site_realm, 3.0)
-    if not has_router(args):
+    site, host, _ = site_config.get_config(args, site_config.HOST)
+    if answer.stage == "joined" and _keys(args, site, host) is not None:
+        return Status("crossbar", "open", f"{answer.message}, to everybody, though the site file names keys")
+    if host is None or host.crossbar is None:
         return Status("crossbar", "elsewhere" if answer.ok else "unknown", f"not of this host; {answer.message}")
     pid = running_pid(local_router(args).directory)
     if pid is not None:

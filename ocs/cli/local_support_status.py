@@ -8,7 +8,7 @@ __all__ = ["BAD", "TARGETS", "Status"]
 TARGETS: Final = ("crossbar", "agent", "process")
 """In the order in which they are started."""
 
-BAD: Final = frozenset({"stopped", "unknown"})
+BAD: Final = frozenset({"open", "stopped", "unknown"})
 """States that are not as they should be."""
 
 
@@ -18,8 +18,9 @@ class Status:
 
     Attributes:
         target: ``crossbar``, ``agent`` or ``process``.
-        state: ``running``, ``stopped``, ``elsewhere`` (one answers that was not started from here), ``none`` (the site
-            file has none on this host) or ``unknown`` (it cannot be asked).
+        state: ``running``, ``stopped``, ``open`` (it admits everybody, though the site has keys), ``elsewhere`` (one
+            answers that was not started from here), ``none`` (the site file has none on this host) or ``unknown`` (it
+            cannot be asked).
         detail: one line for a person.
     """
 

@@ -10,7 +10,7 @@ from ocs.keys.finding import CLIENT
 from ocs.keys.table import Identity
 from ocs.scf.model import HostConfig, InstanceConfig, SiteConfig
 
-__all__ = ["DIRECTOR_CLASS", "OBSERVER", "identities_of", "keys_folder_of", "router_names"]
+__all__ = ["DIRECTOR_CLASS", "OBSERVER", "identities_of", "keys_folder_of", "named_folder", "router_names"]
 
 OBSERVER: Final = "observer"
 """The name whose key programs take that only look on."""
@@ -75,7 +75,20 @@ def keys_folder_of(site: SiteConfig, host: HostConfig | None = None) -> Path:
         site: the site.
         host: this machine's section of the file, which may name another folder.
     """
+    return named_folder(site, host) or _beside(site) / _FOLDER
+
+
+def named_folder(site: SiteConfig, host: HostConfig | None = None) -> Path | None:
+    """Return the folder of keys that a site file names; None: it names none, so the site is open.
+
+    Args:
+        site: the site.
+        host: this machine's section of the file, which may name another folder.
+    """
     own = host.data.get("keys") if host is not None else None
-    named = own or site.hub.data.get("keys") or _FOLDER
-    beside = Path(site.source_file).parent if site.source_file else Path.cwd()
-    return beside / Path(str(named)).expanduser()
+    named = own or site.hub.data.get("keys")
+    return _beside(site) / Path(str(named)).expanduser() if named else None
+
+
+def _beside(site: SiteConfig) -> Path:
+    return Path(site.source_file).parent if site.source_file else Path.cwd()

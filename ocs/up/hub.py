@@ -6,7 +6,7 @@ from enum import Enum
 from urllib.parse import urlsplit
 
 from ocs.errors import RouterError
-from ocs.keys.site import keys_folder_of
+from ocs.keys.site import named_folder
 from ocs.router.config import crossbar_config, listening_address
 from ocs.site_config import HostConfig, SiteConfig
 
@@ -84,13 +84,12 @@ def hub_of(site: SiteConfig, host: HostConfig) -> Hub:
     def setting(key: str) -> str:
         return str(getattr(host, key, None) or getattr(site.hub, key))
 
-    keys = str(host.data.get("keys") or site.hub.data.get("keys") or "")
     return Hub(
         setting("wamp_server"),
         setting("wamp_http"),
         setting("wamp_realm"),
         str(site.hub.address_root),
-        str(keys_folder_of(site, host)) if keys else "",
+        str(named_folder(site, host) or ""),
     )
 
 

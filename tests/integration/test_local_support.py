@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ocs.cli import local_support
+from ocs.cli import local_support, main
 from ocs.router.ports import free_port
 from ocs.router.process import running_pid, stop_tree
 from tests.harness.managing import end_all, processes_of
@@ -78,6 +78,58 @@ def test_a_configuration_for_another_port_is_not_started(local_site, capsys):
     run(local_site, "generate_crossbar_config", "--port", "9999")
     assert run(local_site, "start") == 1
     assert "9999" in capsys.readouterr().err
+
+
+def test_a_site_without_keys_is_told_to_be_open(local_site, capsys):
+    run(local_site, "generate_crossbar_config")
+    assert "who reaches ws://127.0.0.1" in capsys.readouterr().err
+
+
+@pytest.fixture
+def closed_site(local_site, tmp_path, capsys):
+    """The same with keys."""
+    local_site.hub.update(keys="keys", **{key: local_site.hub[key].replace("://", "s://") for key in URLS})
+    local_site.write()
+    assert keys_program("init", *local_site.args) == 0
+    capsys.readouterr()
+    return local_site
+
+
+URLS = ("wamp_server", "wamp_http")
+
+
+def keys_program(*args):
+    return main.main(["keys", *args])
+
+
+def test_at_a_site_with_keys_the_router_is_a_closed_one(closed_site, capsys):
+    assert run(closed_site, "generate_crossbar_config") == 0
+    assert run(closed_site, "start", "crossbar") == 0
+    assert capsys.readouterr().err == ""
+    assert run(closed_site, "status", "crossbar", "--json") == 0
+    (status,) = json.loads(capsys.readouterr().out)
+    assert (status["state"], "admits those with a key alone" in status["detail"]) == ("running", True)
+    assert run(closed_site, "stop", "crossbar") == 0
+
+
+def test_an_open_configuration_that_was_left_there_is_not_started_once_there_are_keys(closed_site, capsys):
+    keys = closed_site.hub.pop("keys")
+    closed, plain = ({key: closed_site.hub[key].replace(*swap) for key in URLS} for swap in (("", ""), ("s://", "://")))
+    closed_site.hub.update(plain)
+    closed_site.write()
+    assert run(closed_site, "generate_crossbar_config") == 0
+    closed_site.hub.update(closed, keys=keys)
+    closed_site.write()
+    assert run(closed_site, "start", "crossbar") == 1
+    assert "is that of an open router" in capsys.readouterr().err
+
+
+def test_a_router_that_admits_everybody_is_not_as_it_should_be_at_a_site_with_keys(site, capsys):
+    site.hub["keys"] = "keys"
+    site.write()
+    assert run(site, "status", "crossbar", "--json") == 1
+    (status,) = json.loads(capsys.readouterr().out)
+    assert (status["state"], "to everybody" in status["detail"]) == ("open", True)
 
 
 def test_a_host_without_a_router_of_its_own_uses_another(site, capsys):
