@@ -80,6 +80,9 @@ SIGNATURES = {
     "ocs.agents.host_manager.drivers:parse_docker_state": {"docker_compose_file": REQUIRED},
     "ocs.agents.host_manager.drivers:resolve_child_state": {"minst": REQUIRED},
     "ocs.agents.host_manager.drivers:stability_factor": {"times": REQUIRED, "window": 120},
+    "ocs.agents.access_director.agent:AccessDirector": {"agent": REQUIRED, "config_file": REQUIRED},
+    "ocs.agents.access_director.agent:make_parser": {"parser": None},
+    "ocs.agents.access_director.agent:main": {"args": None},
     "ocs.agents.host_manager.agent:HostManager": {
         "agent": REQUIRED, "docker_composes": (), "docker_service_prefix": "ocs-",
     },

@@ -2,7 +2,7 @@
 
 import argparse
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from ocs.agents.access_director.counter import Counter
 from ocs.agents.access_director.grants_file import GrantsFile, grants_text, read_grants
 from ocs.agents.access_director.herald import Herald
 from ocs.base import ERROR, OK
-from ocs.core.callers import ITSELF, caller_of
+from ocs.core.callers import ITSELF, Caller, caller_of
 from ocs.core.keeping import state_folder
 from ocs.errors import AccessError
 from ocs.wamp.link import within
@@ -228,28 +228,33 @@ class AccessDirector:
             ``password`` (acquire).
         """
         self._expire()
-        who = _who(call_details)
+        caller = caller_of(call_details)
+        asked = {"expire_at": expire_at, "grantee": grantee, "strict": strict}
         try:
-            if others:
-                raise AccessError(f"unknown arguments: {', '.join(sorted(others))[:200]}")  # noqa: TRY301 - one answer for all
+            _refuse_unknown(others)
             answer: dict[str, Any] = yield self._counter.ask(
-                who, grant_name, password, action, expire_at, grantee, strict
+                Who(caller.name, caller.session), grant_name, password, action, expire_at, grantee, strict
             )
         except AccessError as error:
-            self._note_refusal(_told(who), action, error)
             answer = {"error": str(error)}
-        asked = {"expire_at": expire_at, "grantee": grantee, "strict": strict}
-        done = "error" not in answer
-        words = answer["message"] if done else answer["error"]
-        self.agent.audit(_word(action), _word(grant_name), caller_of(call_details), asked, OK if done else ERROR, words)
+        self._note(_word(action), _word(grant_name), caller, asked, answer)
         return answer
 
-    def _note_refusal(self, who: str, action: Any, why: AccessError) -> None:
+    def _note(self, action: str, name: str, caller: Caller, asked: dict[str, Any], answer: dict[str, Any]) -> None:
+        """Note a request for those who look into it later; what is refused also in the log."""
+        refusal = answer.get("error")
+        if refusal is None:
+            self.agent.audit(action, name, caller, asked, OK, answer["message"])
+        else:
+            self.agent.audit(action, name, caller, asked, ERROR, refusal)
+            self._log_refusal(f"{_told(caller)}: {action} refused: {refusal}")
+
+    def _log_refusal(self, line: str) -> None:
         """Log it, one a second: a flood of requests shall not fill the disk."""
         self._refused += 1
         if self._steady() - self._refused_at >= 1.0:
             more = f" (and {self._refused - 1} more)" if self._refused > 1 else ""
-            self.log.warn("{who}: {action!r:.20} refused: {why}{more}", who=who, action=action, why=why, more=more)
+            self.log.warn("{line}{more}", line=line, more=more)
             self._refused, self._refused_at = 0, self._steady()
 
     @inlineCallbacks
@@ -335,16 +340,16 @@ def _is_id(value: Any) -> bool:
 
 def _word(value: Any) -> str:
     """Return what somebody has sent as a short text for the audit."""
-    return value[:MAX_ID] if isinstance(value, str) else f"{value!r:.40}"
+    return value[:MAX_ID] if isinstance(value, str) and value.isprintable() else f"{value!r:.40}"
 
 
-def _who(details: Any) -> Who:
-    caller = caller_of(details)
-    return Who(caller.name, caller.session)
+def _refuse_unknown(arguments: Iterable[str]) -> None:
+    if unknown := sorted(arguments):
+        raise AccessError(f"unknown arguments: {', '.join(unknown)[:200]}")
 
 
-def _told(who: Who) -> str:
-    return who.name or (f"WAMP session {who.session}" if who.session else "somebody")
+def _told(caller: Caller) -> str:
+    return caller.name or (f"WAMP session {caller.session}" if caller.session else "somebody")
 
 
 def make_parser(parser: argparse.ArgumentParser | None = None) -> argparse.ArgumentParser:
