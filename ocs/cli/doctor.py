@@ -9,10 +9,11 @@ from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
 
-from ocs import diagnosis, site_config
+from ocs import access_diagnosis, diagnosis, site_config
 from ocs.cli.output import program, say, say_json
 from ocs.diagnosis import Finding, Level
 from ocs.errors import OCSError
+from ocs.keys.site import folder_in_use
 from ocs.scf.model import HostConfig, SiteConfig
 
 __all__ = ["add_arguments", "diagnose", "main", "run"]
@@ -96,7 +97,16 @@ def _router(args: argparse.Namespace, site: SiteConfig, host: HostConfig) -> Ite
     bound = argparse.Namespace(**vars(args))
     site_config.add_site_attributes(bound, site, host)
     ours = host.crossbar is not None
-    return diagnosis.check_router(bound.site_hub, bound.site_http, bound.site_realm, ours=ours, timeout=args.timeout)
+    url, bridge, realm = bound.site_hub, bound.site_http, bound.site_realm
+    yield from diagnosis.check_router(url, bridge, realm, ours=ours, timeout=args.timeout)
+    yield from access_diagnosis.check_clock_of_router(bridge, time.time, args.timeout)
+    keys = folder_in_use(getattr(args, "site_keys", None), site, host)
+    yield from access_diagnosis.check_access(url, realm, closed=keys is not None, timeout=args.timeout)
+    if keys is not None:
+        instances = [one.instance_id for one in host.instances]
+        yield from access_diagnosis.check_keys(keys, time.time(), site, host)
+        yield from access_diagnosis.check_certificate(url, keys, args.timeout)
+        yield from access_diagnosis.check_admission(url, realm, keys, instances, args.timeout)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ from ocs import site_config
 from ocs.cli.local_support_status import Status
 from ocs.cli.output import say, warn
 from ocs.errors import RouterError
-from ocs.keys.site import named_folder
+from ocs.keys.site import folder_in_use
 from ocs.router import config as router_config
 from ocs.router import health
 from ocs.router.closed import closed_config
@@ -77,14 +77,9 @@ def local_router(args: argparse.Namespace) -> Local:
     directory = Path(crossbar.cbdir or os.environ.get("CROSSBAR_DIR") or ".crossbar")
     bound = argparse.Namespace(**vars(args))
     site_config.add_site_attributes(bound, site, host)
-    hub = Hub(bound.site_hub, bound.site_http, bound.site_realm, bound.address_root, _keys(bound, site, host))
+    keys = folder_in_use(getattr(args, "site_keys", None), site, host)
+    hub = Hub(bound.site_hub, bound.site_http, bound.site_realm, bound.address_root, keys)
     return Local(Path(args.working_dir or host.working_dir) / directory, crossbar.data.get("bin"), hub)
-
-
-def _keys(args: argparse.Namespace, site: site_config.SiteConfig, host: site_config.HostConfig | None) -> Path | None:
-    """Return the site's keys folder: the one that was named to us, else that of the site file."""
-    named = getattr(args, "site_keys", None) or os.environ.get("OCS_KEYS")
-    return Path(named).expanduser() if named else named_folder(site, host)
 
 
 def generate(local: Local, *, force: bool, port: int | None) -> int:
@@ -211,7 +206,8 @@ def crossbar_status(args: argparse.Namespace) -> Status:
     """Tell how the router is: this host's own, or the one that it uses."""
     answer = health.check(args.site_hub, args.site_realm, 3.0)
     site, host, _ = site_config.get_config(args, site_config.HOST)
-    if answer.stage == "joined" and _keys(args, site, host) is not None:
+    keys = folder_in_use(getattr(args, "site_keys", None), site, host)
+    if answer.stage == "joined" and keys is not None:
         return Status("crossbar", "open", f"{answer.message}, to everybody, though the site file names keys")
     if host is None or host.crossbar is None:
         return Status("crossbar", "elsewhere" if answer.ok else "unknown", f"not of this host; {answer.message}")

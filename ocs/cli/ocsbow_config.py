@@ -1,14 +1,13 @@
 """``ocsbow config``: what the site file and the installation say."""
 
 import argparse
-import os
 from typing import Any
 
 import ocs
 from ocs import site_config
 from ocs.agent_classes import installed_classes
 from ocs.cli.output import say, say_json, table
-from ocs.keys.site import named_folder
+from ocs.keys.site import folder_in_use
 from ocs.scf.model import HostConfig, SiteConfig
 
 __all__ = ["show_config"]
@@ -72,12 +71,13 @@ def _crossbar(args: argparse.Namespace, site: SiteConfig, host: HostConfig | Non
     bound = argparse.Namespace(**vars(args))
     site_config.add_site_attributes(bound, site, host)
     ours = host.crossbar if host is not None else None
+    keys = folder_in_use(getattr(args, "site_keys", None), site, host)
     facts = {
         "wamp_server": bound.site_hub,
         "wamp_http": bound.site_http,
         "wamp_realm": bound.site_realm,
         "address_root": bound.address_root,
-        "keys": _keys_folder(args, site, host),
+        "keys": str(keys) if keys else None,
         "controlled_here": ours is not None,
         "config_dir": ours.cbdir if ours is not None else None,
         "binary": ours.binary if ours is not None else None,
@@ -87,9 +87,3 @@ def _crossbar(args: argparse.Namespace, site: SiteConfig, host: HostConfig | Non
     else:
         table(("", "value"), [(name, "-" if value is None else value) for name, value in facts.items()])
     return 0
-
-
-def _keys_folder(args: argparse.Namespace, site: SiteConfig, host: HostConfig | None) -> str | None:
-    """Return the folder of a closed site's keys; None: the site is open."""
-    found = getattr(args, "site_keys", None) or os.environ.get("OCS_KEYS") or named_folder(site, host)
-    return str(found) if found else None

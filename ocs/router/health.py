@@ -13,10 +13,25 @@ import socket
 import struct
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
-__all__ = ["Health", "answers_http", "check", "hello", "port_is_open"]
+if TYPE_CHECKING:
+    import ssl
+
+__all__ = [
+    "Health",
+    "HttpAnswer",
+    "Link",
+    "RefusedError",
+    "answers_http",
+    "ask_http",
+    "check",
+    "hello",
+    "port_is_open",
+    "websocket_url",
+]
 
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
 _MAX_REPLY = 64 * 1024
@@ -45,6 +60,19 @@ class Health:
     details: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class HttpAnswer:
+    """What became of asking for a page.
+
+    Attributes:
+        status: the HTTP status code.
+        date: the time on the other end, in unix s; None: it does not tell.
+    """
+
+    status: int
+    date: float | None
+
+
 def port_is_open(host: str, port: int, timeout: float = 1.0) -> bool:
     """Tell whether anything listens at a TCP port.
 
@@ -61,27 +89,49 @@ def port_is_open(host: str, port: int, timeout: float = 1.0) -> bool:
 
 
 def answers_http(url: str, timeout: float = 1.0) -> int | None:
-    """Ask for a page.
+    """Ask for a page, and return the HTTP status code, or None where nothing that speaks HTTP answers.
 
     Args:
-        url: an ``http://`` URL.
+        url: an ``http://`` or ``https://`` URL.
         timeout: in seconds, for each step of the exchange.
+    """
+    answer = ask_http(url, timeout)
+    return answer.status if answer else None
 
-    Returns:
-        The HTTP status code, or None where nothing that speaks HTTP answers.
+
+def ask_http(url: str, timeout: float = 1.0) -> HttpAnswer | None:
+    """Ask for a page; None where nothing that speaks HTTP answers.
+
+    Args:
+        url: an ``http://`` or ``https://`` URL.
+        timeout: in seconds, for each step of the exchange.
     """
     try:
-        parts = urlsplit(url)
-        link = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
+        link = _http_link(urlsplit(url), timeout)
     except (ValueError, http.client.HTTPException):  # no URL at all
         return None
     try:
-        link.request("GET", parts.path or "/")
-        return link.getresponse().status
+        link.request("GET", urlsplit(url).path or "/")
+        answer = link.getresponse()
+        return HttpAnswer(answer.status, _unix_time(answer.headers["Date"]))
     except (OSError, UnicodeError, http.client.HTTPException):  # UnicodeError: no host can have such a name
         return None
     finally:
         link.close()
+
+
+def _http_link(parts: SplitResult, timeout: float) -> http.client.HTTPConnection:
+    host = parts.hostname or ""
+    if parts.scheme == "https":
+        return http.client.HTTPSConnection(host, parts.port, timeout=timeout, context=_any_certificate())
+    return http.client.HTTPConnection(host, parts.port, timeout=timeout)
+
+
+def _unix_time(date: str | None) -> float | None:
+    try:
+        return parsedate_to_datetime(date or "").timestamp()
+    except ValueError:
+        return None
 
 
 def check(url: str, realm: str, timeout: float = 5.0) -> Health:
@@ -100,13 +150,13 @@ def check(url: str, realm: str, timeout: float = 5.0) -> Health:
     started = time.monotonic()
     stage = "tcp"
     try:
-        parts = _websocket_url(url)
-        with contextlib.closing(_Link(parts, started + timeout)) as link:
+        parts = websocket_url(url)
+        with contextlib.closing(Link(parts, started + timeout)) as link:
             stage = "websocket"
             link.handshake()
             stage = "realm"
             answer = hello(link, realm)
-    except _RefusedError as error:
+    except RefusedError as error:
         return Health(False, stage, str(error), time.monotonic() - started)
     except UnicodeError:
         return Health(False, stage, f"{url!r} is no URL of a router: no host can have such a name")
@@ -138,35 +188,49 @@ def _verdict(url: str, realm: str, answer: list[Any], seconds: float) -> Health:
     return Health(False, "realm", text, seconds)
 
 
-def hello(link: "_Link", realm: str) -> list[Any]:
+def hello(link: "Link", realm: str) -> list[Any]:
     """Say HELLO for ``realm`` over an open websocket and return the router's answer, WELCOME or ABORT."""
     link.send([_HELLO, realm, {"roles": {"caller": {}}, "authmethods": ["anonymous"]}])
     answer = link.receive()
     if not isinstance(answer, list) or not answer or answer[0] not in (_WELCOME, _ABORT):
-        raise _RefusedError(f"what listens at {link.url} speaks websocket but not WAMP: is the path right?")
+        raise RefusedError(f"what listens at {link.url} speaks websocket but not WAMP: is the path right?")
     if answer[0] == _WELCOME:
         link.send([_GOODBYE, {}, "wamp.close.normal"])
         link.receive()
     return answer
 
 
-class _RefusedError(Exception):
+class RefusedError(Exception):
     """The other end answered, but not as a router of ours would."""
 
 
-def _websocket_url(url: str) -> SplitResult:
+def websocket_url(url: str) -> SplitResult:
+    """Take a router's URL apart.
+
+    Raises:
+        RefusedError: it is none.
+    """
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("ws", "wss") and parts.hostname and parts.port
     except ValueError:
         usable = None
     if not usable:
-        raise _RefusedError(f"{url!r} is no URL of a router; it looks like ws://127.0.0.1:8001/ws")
+        raise RefusedError(f"{url!r} is no URL of a router; it looks like ws://127.0.0.1:8001/ws")
     return parts
 
 
-class _Link:
-    """A websocket that speaks WAMP in JSON: just enough to say HELLO."""
+class Link:
+    """A websocket that speaks WAMP in JSON: just enough to say HELLO.
+
+    Args:
+        parts: the router's URL.
+        deadline: by the steady clock, in seconds, when all has to be over.
+
+    Raises:
+        OSError: nobody answers; so do the methods.
+        RefusedError: somebody else does; so do the methods.
+    """
 
     def __init__(self, parts: SplitResult, deadline: float) -> None:
         self.url = parts.geturl()
@@ -178,6 +242,7 @@ class _Link:
             self._socket = _with_tls(self._socket, parts.hostname or "")
 
     def close(self) -> None:
+        """Close the connection."""
         self._socket.close()
 
     def _remaining(self) -> float:
@@ -193,7 +258,7 @@ class _Link:
             raise ConnectionError("closed")
         self._buffer += data
         if len(self._buffer) > _MAX_REPLY:
-            raise _RefusedError(f"what listens at {self.url} answers at a length that no router does")
+            raise RefusedError(f"what listens at {self.url} answers at a length that no router does")
 
     def handshake(self) -> None:
         """Turn the connection into a websocket."""
@@ -204,11 +269,12 @@ class _Link:
         head, self._buffer = self._buffer.split(b"\r\n\r\n", 1)
         lines = head.decode("latin-1").split("\r\n")
         if lines[0].split(" ")[1:2] != ["101"]:
-            raise _RefusedError(f"what listens at {self.url} is no websocket ({lines[0][:60]!r}): is the path right?")
+            raise RefusedError(f"what listens at {self.url} is no websocket ({lines[0][:60]!r}): is the path right?")
         if _accept_key(key) not in head.decode("latin-1"):
-            raise _RefusedError(f"what listens at {self.url} answers the websocket handshake wrongly")
+            raise RefusedError(f"what listens at {self.url} answers the websocket handshake wrongly")
 
     def send(self, message: list[Any]) -> None:
+        """Send a message."""
         self._socket.sendall(_frame(_TEXT, json.dumps(message).encode()))
 
     def receive(self) -> Any:
@@ -224,7 +290,7 @@ class _Link:
         try:
             return json.loads(payload)
         except ValueError as error:
-            raise _RefusedError(
+            raise RefusedError(
                 f"what listens at {self.url} speaks websocket but not WAMP: is the path right?"
             ) from error
 
@@ -236,15 +302,19 @@ class _Link:
 
 
 def _with_tls(plain: socket.socket, host: str) -> socket.socket:
+    try:
+        return _any_certificate().wrap_socket(plain, server_hostname=host)
+    except BaseException:
+        plain.close()
+        raise
+
+
+def _any_certificate() -> "ssl.SSLContext":
     import ssl  # noqa: PLC0415 - slow to load; for closed sites alone
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    try:
-        return context.wrap_socket(plain, server_hostname=host)
-    except BaseException:
-        plain.close()
-        raise
+    return context
 
 
 def _handshake_request(parts: SplitResult, key: str) -> bytes:
