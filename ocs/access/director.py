@@ -23,6 +23,7 @@ __all__ = [
     "director_check_config",
     "director_get_access_rules",
     "director_parse_config",
+    "director_prepare",
     "director_stored_passwords",
 ]
 
@@ -167,13 +168,11 @@ def director_check_config(config: Any) -> tuple[AccessDirectorConfig, list[str]]
     return parsed, list(_oddities(config or {}, parsed))
 
 
-def director_parse_config(config: Any, *, salt: bytes | None = None) -> dict[str, Any]:
+def director_parse_config(config: Any) -> dict[str, Any]:
     """Check the director's configuration and make the rules that it distributes.
 
     Args:
         config: as in `director_check_config`.
-        salt: what clear passwords are hashed with; a fresh one unless given. It is one for all, so that an agent that
-            holds many rules hashes a password once.
 
     Returns:
         A map: ``_hashname`` and ``_hashfunc`` (what passwords are hashed with for the wire; the function takes a
@@ -186,7 +185,20 @@ def director_parse_config(config: Any, *, salt: bytes | None = None) -> dict[str
     parsed, oddities = director_check_config(config)
     for oddity in oddities:
         _log.warning("access director configuration: %s", oddity)
-    for_the_wire = partial(_hash, parsed.distrib_hashfunc, salt or new_salt())
+    return director_prepare(parsed, new_salt())
+
+
+def director_prepare(parsed: AccessDirectorConfig, salt: bytes) -> dict[str, Any]:
+    """Make the rules of a configuration; may take 30 ms a password.
+
+    Args:
+        parsed: the configuration.
+        salt: what clear passwords are hashed with: one for all, so that agents that hold many rules hash a password once.
+
+    Returns:
+        As `director_parse_config`.
+    """
+    for_the_wire = partial(_hash, parsed.distrib_hashfunc, salt)
     rules = [
         AccessRule(_distributed(_stored(password, parsed), for_the_wire), each, item.get_scope_spec())
         for item in parsed.passwords

@@ -13,6 +13,7 @@ from ocs.errors import AccessError
 __all__ = [
     "ACTIONS",
     "GRANT_TIME",
+    "MAX_NAME",
     "Change",
     "Grant",
     "GrantRequest",

@@ -1,12 +1,15 @@
 """Reading the director's configuration file."""
 
+import json
 import stat
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ocs.access.director import DistributedAccessGrant, director_check_config, director_parse_config
+from ocs.access.director import DistributedAccessGrant, director_check_config, director_prepare
+from ocs.access.grants import MAX_NAME
+from ocs.access.passwords import HashedPass
 from ocs.access.rules import AccessRule
 from ocs.errors import AccessError
 
@@ -19,11 +22,17 @@ MAX_RULES = 2500
 """Most rules, with those of all grants: more do not fit into one message of the size that every router takes."""
 
 
+MAX_MESSAGE_BYTES = 950_000
+"""Most that rules may take in a message; routers with default settings take 1 MiB."""
+
+_HASH_LENGTH = 97
+
+
 class Config:
     """A configuration, made ready for use.
 
     Args:
-        parsed: what `director_parse_config` returned.
+        parsed: what `director_prepare` returned.
         oddities: what is legal in it and most likely not meant.
 
     Attributes:
@@ -53,13 +62,31 @@ def read_config(path: Path, salt: bytes) -> Config:
     """
     raw = read_yaml(path)
     try:
-        config = Config(director_parse_config(raw, salt=salt), director_check_config(raw)[1])
+        parsed, oddities = director_check_config(raw)
+        config = Config(director_prepare(parsed, salt), oddities)
     except AccessError as error:
         raise AccessError(f"{path}: {error}") from None
-    rules = len(config.rules) + sum(len(block.grants) for block in config.blocks.values())
-    if rules > MAX_RULES:
-        raise AccessError(f"{path}: {rules} rules with those of all grants, {MAX_RULES} is the most; use patterns")
+    _require_room(config, path)
     return config
+
+
+def _require_room(config: Config, path: Path) -> None:
+    """Refuse what would not fit into one message while all grants are held."""
+    rules = [*config.rules, *(rule for block in config.blocks.values() for rule in _rules_of(block))]
+    if len(rules) > MAX_RULES:
+        raise AccessError(f"{path}: {len(rules)} rules with those of all grants, {MAX_RULES} is the most; use patterns")
+    size = len(json.dumps([rule.to_dict() for rule in rules]))
+    if size > MAX_MESSAGE_BYTES:
+        raise AccessError(f"{path}: its rules take {size} bytes, {MAX_MESSAGE_BYTES} is the most; use shorter patterns")
+
+
+def _rules_of(block: DistributedAccessGrant) -> list[AccessRule]:
+    """Return rules as long as those of a grant will be."""
+    hashed, owner = HashedPass("argon2id", "x" * _HASH_LENGTH), "x" * MAX_NAME
+    return [
+        AccessRule(hashed, grant.cred_level, grant.get_scope_spec(), block.name, owner, grant.lockout_levels)
+        for grant in block.grants
+    ]
 
 
 def read_yaml(path: Path) -> Any:

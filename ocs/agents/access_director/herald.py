@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from ocs.errors import FeedError
 from ocs.wamp.lean_autobahn import PublishOptions, TransportLost
 
 __all__ = ["FEED", "RULE_BEARERS", "Herald"]
@@ -57,11 +56,3 @@ class Herald:
         except TransportLost:
             return False
         return True
-
-    def check(self, message: dict[str, Any]) -> str:
-        """Return why a message cannot be sent; empty if it can."""
-        try:
-            self._feed.pack_message(message)
-        except FeedError as error:
-            return str(error)
-        return ""

@@ -447,6 +447,7 @@ def test_a_grant_whose_block_is_gone_ends(world):
         (b"a" * (4 * 1024 * 1024 + 1), "is longer than"),
         (b"longest_grant: -1", "longest_grant is -1"),
         (b"longest_grant: .nan", "longest_grant is nan"),
+        (yaml.safe_dump({"passwords": [{"instance_id": "x" * 10**6, "password_2": "x"}]}).encode(), "shorter patterns"),
         (
             yaml.safe_dump({"passwords": [{"default": True, "password_2": "x"}] * (MAX_RULES + 1)}).encode(),
             "is the most",
@@ -478,6 +479,12 @@ def test_short_hashes_are_warned_of_at_each_start_and_slow_ones_are_not(tmp_path
         folder.mkdir()
         world = World(folder, {**CONFIG, "distrib_hashfunc": name})
         assert any("distrib_hashfunc is md5" in line for line in world.log.of("warn")) is warned
+
+
+def test_what_is_probably_not_meant_is_said_once_a_reading(tmp_path, caplog):
+    world = World(tmp_path, {**CONFIG, "pasword": 5})
+    assert len([line for line in world.log.of("warn") if "pasword is not known" in line]) == 1
+    assert "pasword" not in caplog.text
 
 
 def test_a_file_for_everybody_is_warned_of(tmp_path):
