@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from ocs.plain import INT_MAX, INT_MIN, sendable_text
@@ -39,9 +40,15 @@ _ENDS: Final = ("key", "keys", "pw")
 _CAMEL_BORDER: Final = re.compile(r"(?<=[a-z\d])(?=[A-Z])")
 _BORDER: Final = re.compile(r"[\W_\d]+")
 
+_SUSPECT: Final = re.compile(
+    "|".join([*_PARTS, *sorted(_WORDS), "pass", "api", "private", "basic", "digest", "eyJ", "://", "-----"]),
+    re.IGNORECASE,
+)
+"""What is in a text that has to be looked at more closely."""
+
 _ASSIGNED: Final = re.compile(r"(?<![\w.-])([\w.-]+)[\"'`\\\])]*\s*(?:[=:]+>?|,(?=\s*[\"'\[({b\\]))\s*(?=\S)")
 """``password=...``, ``"token": ...``, ``'key', '...'``"""
-_OPTION: Final = re.compile(r"(?<!\w)-{1,2}([\w-]+)[\"',\s]+(?=\S)")
+_OPTION: Final = re.compile(r"(?<!\w)-{1,2}([\w.-]+)[\"',\s]+(?=\S)")
 """``--password ...``"""
 _PLAIN: Final = re.compile(r"\b(?:bearer|basic|digest)\s+(?=\S)|(?=\beyJ[\w-]{8})|(?=-----BEGIN )", re.IGNORECASE)
 """``Bearer ...``, a JWT, a PEM file"""
@@ -57,12 +64,18 @@ def is_secret_name(name: Any) -> bool:
     """
     if not isinstance(name, str):
         return False
-    name = name[-_READ:]
+    return _judged(str(name)) if len(name) <= _LABEL else _is_secret(name[-_READ:])
+
+
+def _is_secret(name: str) -> bool:
     joined = _BORDER.sub("", name).lower()
     if joined.endswith(_ENDS) or any(part in joined for part in _PARTS):
         return True
     words = {word.lower() for form in (name, _CAMEL_BORDER.sub(" ", name)) for word in _BORDER.split(form)}
     return not words.isdisjoint(_WORDS)
+
+
+_judged = lru_cache(4096)(_is_secret)  # names of parameters are the same again and again
 
 
 def _is_label(value: Any) -> bool:
@@ -77,6 +90,8 @@ def mask_text(text: str) -> str:
     Args:
         text: anybody's.
     """
+    if len(text) <= _LONGEST and not _SUSPECT.search(text):
+        return sendable_text(text)
     read = sendable_text(text[:_READ])
     end = _secret_begins(read)
     left_out = max(len(read) - _LONGEST, 0) + len(text) - len(text[:_READ])

@@ -1,8 +1,7 @@
 """One line of an audit: what was asked of an agent, by whom, and what became of it."""
 
 import json
-from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 __all__ = ["LEFT_OUT", "AuditRecord"]
 
@@ -10,8 +9,10 @@ LEFT_OUT = "left-out"
 """The action of a record that tells of those that are missing."""
 
 
-@dataclass(frozen=True)
-class AuditRecord:
+_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class AuditRecord(NamedTuple):
     """What was asked of an agent.
 
     Attributes:
@@ -49,11 +50,11 @@ class AuditRecord:
 
     def encoded(self) -> dict[str, Any]:
         """Return the record as a map of plain values."""
-        return dict(self.__dict__)
+        return self._asdict()
 
     def line(self) -> bytes:
         """Return the record as a line of JSON, in ASCII, with its newline."""
-        return json.dumps(self.encoded(), separators=(",", ":")).encode("ascii") + b"\n"
+        return _encode(self._asdict()).encode("ascii") + b"\n"
 
     @classmethod
     def from_line(cls, line: bytes) -> "AuditRecord":
@@ -64,19 +65,16 @@ class AuditRecord:
         """
         try:
             found = json.loads(line)
-            known = {key: found[key] for key in _NAMES if key in found}
-            record = cls(**known)
-            record._check()
+            record = cls(**{key: found[key] for key in cls._fields if key in found})
+            _check(record)
         except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"no audit record: {error}") from None
         return record
 
-    def _check(self) -> None:
-        texts = (self.instance, self.action, self.op, self.who, self.message)
-        if not all(isinstance(text, str) for text in texts):
-            raise TypeError("a text is none")
-        if not isinstance(self.time, int | float) or not isinstance(self.code, int):
-            raise TypeError("a number is none")
 
-
-_NAMES = frozenset(field.name for field in fields(AuditRecord))
+def _check(record: AuditRecord) -> None:
+    texts = (record.instance, record.action, record.op, record.who, record.message)
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("a text is none")
+    if not isinstance(record.time, int | float) or not isinstance(record.code, int):
+        raise TypeError("a number is none")

@@ -17,6 +17,8 @@ MOST_WAITING: Final = 20_000
 
 _BATCH: Final = 1000
 """Records in one write at most."""
+_TOGETHER: Final = 0.02
+"""Seconds in which records are gathered for one write."""
 _PATIENCE: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds between two attempts to write to a disk that refuses."""
 
@@ -76,6 +78,7 @@ class AuditWriter:
         self._waiting: deque[AuditRecord] = deque()
         self._changed = threading.Condition()
         self._ending = False
+        self._idle = True
         self._thread: threading.Thread | None = None
 
     @property
@@ -85,14 +88,20 @@ class AuditWriter:
 
     def put(self, record: AuditRecord) -> None:
         """Have a record written; one for which there is no room is counted."""
-        with self._changed:
-            if len(self._waiting) >= self._most or self._ending:
+        if len(self._waiting) >= self._most or self._ending:
+            with self._changed:
                 self.left_out += 1
-                return
-            self._waiting.append(record)
+            return
+        self._waiting.append(record)
+        if self._idle:  # it says so before it looks what is waiting for the last time
+            self._wake()
+
+    def _wake(self) -> None:
+        with self._changed:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="audit", daemon=True)
                 self._thread.start()
+            self._idle = False
             self._changed.notify()
 
     def stop(self, timeout: float = 2.0) -> int:
@@ -127,8 +136,12 @@ class AuditWriter:
     def _next(self) -> list[AuditRecord]:
         """Return what is to be written now; [] when that is all."""
         with self._changed:
+            self._idle = True
             while not self._waiting and not self._ending:
                 self._changed.wait()
+            self._idle = False
+            if not self._refusals and len(self._waiting) < _BATCH:
+                self._changed.wait_for(lambda: self._ending, _TOGETHER)
             return [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
 
     def _put_back(self, records: list[AuditRecord]) -> None:

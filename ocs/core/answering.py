@@ -1,6 +1,5 @@
 """What an agent answers: the actions of its operations, for those who may."""
 
-from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -80,7 +79,7 @@ class Answering(Auditing):
         else:
             level, refusal = self.access.check(password, op.min_privs, action, op_name, caller)
             reply = (ERROR, refusal, {}) if refusal else self._act(action, op_name, params, level)
-        self._note(action, op_name, replace(caller, level=level), masked, reply)
+        self._note(action, op_name, caller, masked, reply, level)
         return reply
 
     def act_itself(self, action: str, op_name: str, params: dict[str, Any] | None = None) -> Reply:
@@ -96,21 +95,21 @@ class Answering(Auditing):
         """
         masked = mask(params)
         reply = self._act(action, op_name, params, self.access.own_level)
-        self._note(action, op_name, replace(ITSELF, level=self.access.own_level), masked, reply)
+        self._note(action, op_name, ITSELF, masked, reply, self.access.own_level)
         return reply
 
     def _started_again(self, op_name: str, params: Any, reply: Reply) -> None:
-        self._note("start", op_name, replace(ITSELF, level=self.access.own_level), mask(params), reply)
+        self._note("start", op_name, ITSELF, mask(params), reply, self.access.own_level)
 
     def _act(self, action: str, op_name: str, params: Any, level: int) -> Reply:
         if action == "start":
             return self.operations.start(op_name, params, level)
         return self.operations.end_early(op_name, action, params)
 
-    def _note(self, action: str, op_name: Any, caller: Caller, masked: Masked, reply: Reply) -> None:
+    def _note(self, action: str, op_name: Any, caller: Caller, masked: Masked, reply: Reply, level: int | None) -> None:
         code, message, session = reply
         session_id = session.get("session_id") if code == OK else None
-        self._trail.note(action, op_name, caller, masked, code, message, session_id)
+        self._trail.note(action, op_name, caller, masked, code, message, session_id, level)
 
     def status(self, op_name: str, params: dict[str, Any] | None = None, password: Any = None) -> Reply:  # noqa: ARG002 - one form for all actions
         """Return an operation's current or last session.

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,10 +27,16 @@ FEED: Final = "audit"
 BRIDGE: Final = "HTTP bridge"
 """What is told of where somebody is who came by HTTP: the router does not know more."""
 
+_NAME: Final = 80
+"""Characters of an operation's name that are shown."""
 _TOGETHER_S: Final = 0.2
 """Seconds that requests wait for others, to be published in one event."""
 _MOST_TOGETHER: Final = 50
 """Records in one event at most; others are in the file alone, and counted."""
+
+
+_NOTHING: Final = Masked(None)
+_name = lru_cache(1024)(mask_text)  # they are the same again and again
 
 
 class AuditTrail:
@@ -51,7 +57,7 @@ class AuditTrail:
         self._together: list[AuditRecord] = []
         self._left_out = 0
         self._due: Any = None
-        self._started: dict[str, tuple[int, Caller]] = {}
+        self._started: dict[str, tuple[AuditRecord, Caller]] = {}
 
     def note(
         self,
@@ -62,6 +68,7 @@ class AuditTrail:
         code: int,
         message: str,
         session_id: int | None = None,
+        level: int | None = None,
     ) -> None:
         """Note a request and what became of it.
 
@@ -73,51 +80,52 @@ class AuditTrail:
             code: 0 where it was done as asked.
             message: the answer.
             session_id: the operation's session.
+            level: the credential level that the request had; None: the caller's.
         """
         if self._writer is None and not self._publishes:
             return
-        op = mask_text(subject[:80]) if isinstance(subject, str) else f"a {type(subject).__name__}"
+        op = _name(subject[:_NAME]) if isinstance(subject, str) else f"a {type(subject).__name__}"
+        level = caller.level if level is None else level
         record = AuditRecord(
-            time=time.time(),
-            instance=self._agent.instance_id,
-            action=action,
-            op=op,
-            who=self._who(caller),
-            name=caller.name,
-            role=caller.role,
-            level=caller.level,
-            wamp_session=caller.session,
-            peer=BRIDGE if caller.bridged else None,
-            params=masked.params,
-            code=int(code),
-            message=masked.clean(message, op),
-            session_id=session_id,
+            time.time(),
+            self._agent.instance_id,
+            action,
+            op,
+            self._who(caller, level),
+            caller.name,
+            caller.role,
+            level,
+            caller.session,
+            BRIDGE if caller.bridged else self._peers.known(caller.session),
+            masked.params,
+            int(code),
+            masked.clean(message, op),
+            session_id,
         )
         if action == "start" and code == OK and session_id is not None:
-            self._started[op] = (session_id, caller)
-        if caller.session is None or caller.bridged:
+            self._started[subject] = (record, caller)
+        if record.peer is not None or caller.session is None:
             self._take(record)
         else:
             self._agent.call_in_reactor(
                 self._peers.find,
                 caller.session,
-                lambda peer: self._take(replace(record, peer=peer) if peer else record),
+                lambda peer: self._take(record._replace(peer=peer) if peer else record),
             )
 
     def ended(self, session: OpSession) -> None:
         """Note that an operation has ended; as asked by whoever had it started."""
-        session_id, caller = self._started.pop(session.op_name, (None, ITSELF))
-        if session_id == session.session_id:
+        start, caller = self._started.pop(session.op_name, (None, ITSELF))
+        if start is not None and start.session_id == session.session_id:
             code, message = (OK, "SUCCEEDED") if session.success else (ERROR, "FAILED")
-            self.note("end", session.op_name, caller, Masked(None), code, message, session_id)
+            self.note("end", session.op_name, caller, _NOTHING, code, message, session.session_id, start.level)
 
-    def _who(self, caller: Caller) -> str:
+    def _who(self, caller: Caller, level: int | None) -> str:
         if caller.itself:
             return "agent itself"
         if caller.name is not None:
             return caller.name
-        judged = caller.level is not None and self._agent.access.is_in_force
-        return f"level {caller.level}" if judged else "anonymous"
+        return f"level {level}" if level is not None and self._agent.access.is_in_force else "anonymous"
 
     def _take(self, record: AuditRecord) -> None:
         if self._writer is not None:

@@ -37,6 +37,10 @@ class Peers:
         self._asked: dict[int, list[Then]] = {}
         self._shut = False
 
+    def known(self, session: int | None) -> str | None:
+        """Return the address of a session that has been asked for before; from any thread."""
+        return self._known.get(session) if session is not None else None
+
     def find(self, session: int, then: Then) -> None:
         """Call ``then(address)``: at once where it is known, else when the router has answered.
 

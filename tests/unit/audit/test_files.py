@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,7 +54,7 @@ class FullDisk:
 
 
 def numbered(count, first=0):
-    return [replace(RECORD, time=float(first + n), op=f"op{first + n}") for n in range(count)]
+    return [RECORD._replace(time=float(first + n), op=f"op{first + n}") for n in range(count)]
 
 
 texts = st.text(max_size=30)
@@ -153,7 +152,7 @@ def test_an_unfinished_line_spoils_no_other(tmp_path):
 
 def test_records_of_several_agents_are_in_the_order_of_time(tmp_path):
     for name, first in (("b", 0.5), ("a", 0.0)):
-        records = [replace(RECORD, time=first + n, instance=name) for n in range(5)]
+        records = [RECORD._replace(time=first + n, instance=name) for n in range(5)]
         (tmp_path / f"o.{name}.audit.jsonl").write_bytes(b"".join(record.line() for record in records))
     found, _ = read_records(audit_files([tmp_path]), ALL)
     assert [record.instance for record in found] == ["a", "b"] * 5
@@ -169,7 +168,7 @@ def test_records_of_several_agents_are_in_the_order_of_time(tmp_path):
     ],
 )  # fmt: skip
 def test_what_is_asked_for_is_taken(wanted, taken):
-    assert Wanted(**wanted).takes(replace(RECORD, name="ann")) is taken
+    assert Wanted(**wanted).takes(RECORD._replace(name="ann")) is taken
 
 
 def test_a_place_that_is_not_there_is_an_error(tmp_path):
