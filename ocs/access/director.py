@@ -193,7 +193,7 @@ def director_prepare(parsed: AccessDirectorConfig, salt: bytes) -> dict[str, Any
 
     Args:
         parsed: the configuration.
-        salt: what clear passwords are hashed with: one for all, so that agents that hold many rules hash a password once.
+        salt: what clear passwords are hashed with: one for all, so that agents with many rules hash a password once.
 
     Returns:
         As `director_parse_config`.
