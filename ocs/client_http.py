@@ -9,7 +9,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ocs.clients.call_errors import CONNECTION_ERROR, REQUEST_ERROR, own_error, remote_error
 from ocs.clients.http_connection import (
@@ -21,7 +21,11 @@ from ocs.clients.http_connection import (
     find_route,
 )
 from ocs.clients.patience import Patience
+from ocs.clients.permission import Permission
 from ocs.errors import ControlClientError
+
+if TYPE_CHECKING:  # an open site pays nothing for keys
+    from ocs.keys.finding import SiteKeys
 
 __all__ = ["CONNECTION_ERROR", "DEFAULT_TIMEOUT", "REQUEST_ERROR", "ControlClient", "ControlClientError"]
 
@@ -51,6 +55,7 @@ class ControlClient:
         url: the router's HTTP bridge.
         realm: the WAMP realm; the bridge has one of its own, so that this is for information only.
         timeout: the longest time that a call may take, in seconds, on top of a timeout that is an argument of the call.
+        keys: the site's keys, with the key to show; none at an open site.
 
     Raises:
         ControlClientError: if the URL is not one.
@@ -63,15 +68,18 @@ class ControlClient:
         realm: str | None = None,
         *,
         timeout: float = DEFAULT_TIMEOUT,
+        keys: "SiteKeys | None" = None,
     ) -> None:
         self.agent_addr = agent_addr
         self.call_url = url
         self.realm = realm
         self.timeout = timeout
+        self._permission = Permission(keys.key if keys else None, realm or "")
         self._process = os.getpid()
         self._idle: deque[HttpConnection] = deque()
         try:
-            self._route = find_route(url)
+            authority = str(keys.ca) if keys and keys.ca else None
+            self._route = find_route(url)._replace(authority=authority)
         except ValueError as error:
             raise own_error(REQUEST_ERROR, str(error)) from error
 
@@ -222,7 +230,7 @@ class ControlClient:
             raise own_error(CONNECTION_ERROR, _describe(error, self.call_url, procedure, repeatable)) from error
 
     def _use(self, connection: HttpConnection, body: bytes, deadline: float) -> tuple[int, bytes]:
-        answer = connection.exchange(body, deadline)
+        answer = connection.exchange(body, deadline, self._permission.fields())
         if len(self._idle) < _MAX_IDLE_CONNECTIONS:
             self._idle.append(connection)
         return answer
@@ -320,7 +328,14 @@ def _result(status: int, body: bytes, procedure: str, url: str) -> Any:
     return results[0] if len(results) == 1 else results
 
 
+def _said(answer: Any) -> str:
+    reasons = answer.get("args") if isinstance(answer, dict) else None
+    return str(reasons[0]) if isinstance(reasons, list) and reasons else "it asks for a token"
+
+
 def _describe_status(status: int, answer: Any, url: str) -> str:
+    if status == 401:  # noqa: PLR2004 - HTTP's Unauthorized
+        return f"The router at {url} does not admit us: {_said(answer)}"
     said = f": {answer['error']}" if isinstance(answer, dict) and answer.get("error") else ""
     if status in (200, 404, 405):
         return f"{url} is not a router's HTTP bridge (HTTP {status}{said}): check wamp_http in the site config file"

@@ -24,9 +24,11 @@ from ocs.core.membership import Membership
 from ocs.core.operations import AgentProcess, AgentTask, Operations
 from ocs.core.runner import SiteRunner
 from ocs.feeds.outbox import Outbox, Parcel
+from ocs.keys.finding import find_keys
 from ocs.ocs_feed import Feed
 from ocs.op_session import SESSION_STATUS_CODES, OpSession
 from ocs.params import ParamError, ParamHandler, param
+from ocs.wamp.admission import KeyFinder
 from ocs.wamp.lean_autobahn import (
     ApplicationSession,
     CloseDetails,
@@ -428,6 +430,12 @@ def _text_or_none(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def _keys_of(args: Any) -> KeyFinder:
+    """Return what finds the agent's key; at an open site, nothing."""
+    folder, file = _text_or_none(getattr(args, "site_keys", None)), _text_or_none(getattr(args, "key_file", None))
+    return partial(find_keys, folder, [args.instance_id], file)
+
+
 def init_site_agent(args: Any, address: str | None = None) -> tuple[OCSAgent, SiteRunner]:
     """Make an agent, and what runs it, from the parsed arguments.
 
@@ -456,4 +464,4 @@ def init_site_agent(args: Any, address: str | None = None) -> tuple[OCSAgent, Si
 
         be_agent(agent)
     timeout = 10.0 if args.crossbar_timeout is None else float(args.crossbar_timeout)
-    return agent, SiteRunner(args.site_hub, args.site_realm, timeout, reactor=reactor)
+    return agent, SiteRunner(args.site_hub, args.site_realm, timeout, reactor=reactor, keys=_keys_of(args))

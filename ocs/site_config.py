@@ -25,6 +25,7 @@ from ocs.scf.model import (
 
 if TYPE_CHECKING:
     from ocs.client_http import ControlClient
+    from ocs.keys.finding import SiteKeys
 
 __all__ = [
     "CONTROL",
@@ -40,6 +41,7 @@ __all__ = [
     "add_site_attributes",
     "get_config",
     "get_control_client",
+    "keys_folder",
     "parse_args",
     "site_file_of",
 ]
@@ -73,6 +75,16 @@ _ARGUMENTS: dict[str, dict[str, Any]] = {
     "--site-realm": {"metavar": "REALM", "help": "The WAMP realm (wamp_realm)."},
     "--instance-id": {"metavar": "ID", "help": "The agent instance of the file to be, with the arguments given there."},
     "--address-root": {"metavar": "ROOT", "help": "The first part of all agents' addresses."},
+    "--site-keys": {
+        "metavar": "DIR",
+        "help": "The folder of the site's keys, at a site that is closed by them (default: $OCS_KEYS, or the site "
+        "config file's 'keys').",
+    },
+    "--key-file": {
+        "metavar": "FILE",
+        "help": "The private key to show, where it is not that of the instance, or of 'client', in the folder of keys "
+        "(default: $OCS_KEY_FILE).",
+    },
     "--registry-address": {"metavar": "ADDRESS", "help": "Ignored; older programs still give it."},
     "--log-dir": {
         "metavar": "DIR",
@@ -160,6 +172,7 @@ def add_site_attributes(args: argparse.Namespace, site: SiteConfig, host: HostCo
         "site_realm": own.wamp_realm or hub.wamp_realm,
         "address_root": hub.address_root,
         "access_policy": hub.access_policy,
+        "site_keys": keys_folder(site, own),
         "log_dir": own.log_dir,
         "crossbar_timeout": own.crossbar_timeout,
         "state_dir": own.state_dir or _home_state_dir(),
@@ -167,6 +180,21 @@ def add_site_attributes(args: argparse.Namespace, site: SiteConfig, host: HostCo
     for name, value in known.items():
         if getattr(args, name, None) is None:
             setattr(args, name, value)
+
+
+def keys_folder(site: SiteConfig, host: HostConfig | None = None) -> str | None:
+    """Return the folder of the keys that close a site; None at an open one.
+
+    Args:
+        site: gives the hub.
+        host: gives what it has of its own, where there is one.
+    """
+    named = os.environ.get("OCS_KEYS") or (host and host.keys) or site.hub.keys
+    if not named:
+        return None
+    base = os.path.dirname(site.source_file) if site.source_file else ""  # noqa: PTH120 - as above
+    folder = os.path.expanduser(named)  # noqa: PTH111 - as above
+    return folder if os.environ.get("OCS_KEYS") else os.path.join(base, folder)  # noqa: PTH118 - as above
 
 
 def _home_state_dir() -> str | None:
@@ -389,24 +417,54 @@ def get_control_client(
         raise OCSError(f"There is no client type {client_type!r}; known: 'http'")
     from ocs.client_http import ControlClient  # noqa: PLC0415 - the file can be read where no client is wanted
 
-    root, url, realm = _client_address(site, args)
-    client = ControlClient(f"{root}.{instance_id}", url=url, realm=realm)
+    address = _client_address(site, args)
+    client = ControlClient(
+        f"{address.root}.{instance_id}",
+        url=address.url,
+        realm=address.realm,
+        keys=_client_keys(address),
+    )
     if start:
         client.start()
     return client
 
 
-def _client_address(site: SiteConfig | None, args: Any) -> tuple[str, str, str]:
-    """Return the address root, the URL of the HTTP bridge and the realm."""
+class _ClientAddress(NamedTuple):
+    root: str
+    url: str
+    realm: str
+    keys: str | None
+    key_file: str | None
+
+
+def _client_keys(address: _ClientAddress) -> "SiteKeys | None":
+    """Return the key of who operates; None at an open site, which pays nothing for keys.
+
+    Raises:
+        KeysError: the site is closed, and there is no key.
+    """
+    key_file = address.key_file or os.environ.get("OCS_KEY_FILE")
+    if not (address.keys or key_file):
+        return None
+    from ocs.keys.finding import CLIENT, find_keys  # noqa: PLC0415 - as above
+
+    return find_keys(address.keys, [CLIENT], key_file)
+
+
+def _client_address(site: SiteConfig | None, args: Any) -> _ClientAddress:
+    """Return the address root, the URL of the HTTP bridge, the realm, and where the key is."""
+    keys = key_file = None
     if site is not None:
         found = (site.hub.address_root, site.hub.wamp_http, site.hub.wamp_realm)
+        keys = keys_folder(site)
     else:
         # Never the command line: it is that of a control script, with options of its own.
         parsed = parse_args(CONTROL, args=args or ()) if args is None or isinstance(args, list | tuple) else args
         found = (parsed.address_root, parsed.site_http, parsed.site_realm)
+        keys, key_file = getattr(parsed, "site_keys", None), getattr(parsed, "key_file", None)
     root, url, realm = found
     if not (root and url and realm):
         raise SiteConfigError(
             "A client needs --address-root, --site-http and --site-realm where no site file gives them"
         )
-    return root, url, realm
+    return _ClientAddress(root, url, realm, keys, key_file)

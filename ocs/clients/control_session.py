@@ -3,6 +3,7 @@
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Generator
+from functools import partial
 from inspect import isgenerator
 from typing import Any, cast
 
@@ -10,6 +11,8 @@ from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
 from twisted.python.failure import Failure
 
 from ocs.errors import OCSError, RouterError
+from ocs.keys.finding import CLIENT, find_keys
+from ocs.wamp.admission import KeyFinder
 from ocs.wamp.lean_autobahn import ApplicationSession, CloseDetails, ComponentConfig, SessionDetails
 from ocs.wamp.link import RouterLink
 
@@ -42,6 +45,11 @@ class ControlSession(ApplicationSession):  # type: ignore[misc]
         sys.stderr.write(f"{msg}\n{fail.getTraceback()}")
 
 
+def _keys_of(args: Namespace) -> KeyFinder:
+    """Return what finds the key of who operates."""
+    return partial(find_keys, getattr(args, "site_keys", None), [CLIENT], getattr(args, "key_file", None))
+
+
 class SessionRun:
     """One piece of work in one session, from the first connection to the last.
 
@@ -70,6 +78,7 @@ class SessionRun:
             args.site_realm,
             reactor=reactor,
             timeout=timeout,
+            keys=_keys_of(args),
             on_give_up=lambda reason: self._finish(self._no_router(reason)),
         )
         self._first_contact: Any = None

@@ -63,11 +63,13 @@ class Route(NamedTuple):
     host: str
     port: int
     head: bytes
-    """The request's head, up to the number of its Content-Length."""
+    """The request's head, up to its Content-Length."""
     tls_name: str | None = None
     """The server's name in its certificate, where TLS is used."""
     tunnel: bytes | None = None
     """What to say first to a proxy, so that it connects us through."""
+    authority: str | None = None
+    """The file with the certificate of who signed the server's; None: somebody whom the system knows."""
 
 
 def find_route(url: str, environ: Mapping[str, str] = os.environ) -> Route:
@@ -103,7 +105,7 @@ def find_route(url: str, environ: Mapping[str, str] = os.environ) -> Route:
 
 def _request_head(target: str, parts: SplitResult, further: str = "") -> bytes:
     fields = f"Host: {_host_header(parts)}\r\n{_authorization('Authorization', parts)}{further}"
-    start = f"POST {target} HTTP/1.1\r\n{fields}Content-Type: application/json\r\nContent-Length: "
+    start = f"POST {target} HTTP/1.1\r\n{fields}Content-Type: application/json\r\n"
     return start.encode("latin-1", "replace")
 
 
@@ -157,12 +159,13 @@ class HttpConnection:
         """Whether the connection is open, and neither closed nor spoken to by the server since the last exchange."""
         return self._socket is not None and not self._received and not _is_readable(self._socket)
 
-    def exchange(self, body: bytes, deadline: float) -> tuple[int, bytes]:
+    def exchange(self, body: bytes, deadline: float, fields: bytes = b"") -> tuple[int, bytes]:
         """POST ``body`` and return the answer.
 
         Args:
             body: JSON.
             deadline: when to give up, on the monotonic clock, in seconds.
+            fields: further lines of the request's head.
 
         Returns:
             The HTTP status code and the answer's body.
@@ -172,7 +175,7 @@ class HttpConnection:
         """
         complete = False
         try:
-            self._deliver(body, deadline)
+            self._deliver(body, deadline, fields)
             answer = self._answer(deadline)
             complete = True
             return answer
@@ -187,11 +190,11 @@ class HttpConnection:
         if sock is not None:
             sock.close()
 
-    def _deliver(self, body: bytes, deadline: float) -> None:
+    def _deliver(self, body: bytes, deadline: float, fields: bytes) -> None:
         try:
             sock = self._socket or self._connect(deadline)
             sock.settimeout(_left(deadline))
-            sock.sendall(b"%b%d\r\n\r\n%b" % (self._route.head, len(body), body))
+            sock.sendall(b"%b%bContent-Length: %d\r\n\r\n%b" % (self._route.head, fields, len(body), body))
         except TimeoutError:
             raise DeadlineError("did not take the request in time") from None
         except OSError as error:
@@ -204,7 +207,7 @@ class HttpConnection:
         if self._route.tunnel:
             self._enter_tunnel(sock, self._route.tunnel, deadline)
         if self._route.tls_name:
-            self._socket = sock = _secure(sock, self._route.tls_name)
+            self._socket = sock = _secure(sock, self._route.tls_name, self._route.authority)
         return sock
 
     def _enter_tunnel(self, sock: socket.socket, greeting: bytes, deadline: float) -> None:
@@ -337,10 +340,10 @@ def _open(host: str, port: int, deadline: float) -> socket.socket:
     raise refusal or OSError(f"{host} has no address")
 
 
-def _secure(sock: socket.socket, name: str) -> socket.socket:
-    import ssl  # noqa: PLC0415 - slow to load; most sites use it at the router's door only
+def _secure(sock: socket.socket, name: str, authority: str | None) -> socket.socket:
+    import ssl  # noqa: PLC0415 - slow to load; an open site does without
 
-    return ssl.create_default_context().wrap_socket(sock, server_hostname=name)
+    return ssl.create_default_context(cafile=authority).wrap_socket(sock, server_hostname=name)
 
 
 def _parse_head(head: bytes) -> tuple[int, dict[bytes, bytes]]:

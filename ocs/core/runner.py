@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, inlineCallbacks, succeed
 from twisted.internet.error import ReactorNotRunning
 
+from ocs.wamp.admission import KeyFinder, no_keys
 from ocs.wamp.link import RouterLink
 
 __all__ = ["SiteRunner"]
@@ -22,9 +23,10 @@ class SiteRunner:
         realm: the WAMP realm.
         timeout: how long to look for a lost router before giving up, in seconds; 0 looks for ever.
         reactor: the reactor.
+        keys: finds the key to show at a closed site.
     """
 
-    def __init__(self, url: str, realm: str, timeout: float, *, reactor: Any) -> None:
+    def __init__(self, url: str, realm: str, timeout: float, *, reactor: Any, keys: KeyFinder = no_keys) -> None:
         self.url = url
         self.realm = realm
         self.timeout = timeout
@@ -35,6 +37,7 @@ class SiteRunner:
         self.hurry: Callable[[], None] = lambda: None
         """Called at each further signal while the agent is ending."""
         self._reactor = reactor
+        self._keys = keys
         self._why_lost: str | None = None
         self._ending = False
 
@@ -59,6 +62,7 @@ class SiteRunner:
             timeout=self.timeout,
             on_give_up=self._give_up_router,
             longest_delay=self.longest_delay,
+            keys=self._keys,
         )
         if not auto_reconnect:
             agent.on("disconnect", lambda *_, **__: self._end_without_link())

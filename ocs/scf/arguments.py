@@ -9,7 +9,10 @@ __all__ = ["POSITIONAL", "ArgContainer", "merge_arguments", "site_words"]
 POSITIONAL = "__positional__"
 """The key of ``ArgContainer.arg_dict`` under which arguments without an option stand."""
 
-_SITE_OPTIONS = ("site_hub", "site_http", "site_realm", "address_root", "state_dir", "log_dir", "access_policy")
+_SITE_OPTIONS = (
+    *("site_hub", "site_http", "site_realm", "address_root", "site_keys"),
+    *("state_dir", "log_dir", "access_policy"),
+)
 """What an agent has of the site, beside what is its own."""
 
 _NEGATIVE_NUMBER = re.compile(r"-(\d|\.\d)")

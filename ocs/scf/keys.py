@@ -117,6 +117,7 @@ SITE_KEYS: Mapping[str, Reader] = {"hub": section, "hosts": section}
 HUB_KEYS: Mapping[str, Reader] = {
     **dict.fromkeys(("wamp_server", "wamp_http", "wamp_realm", "address_root"), required_text),
     "access_policy": text,
+    "keys": text,
 }
 
 HOST_KEYS: Mapping[str, Reader] = {
@@ -128,6 +129,7 @@ HOST_KEYS: Mapping[str, Reader] = {
     "wamp_server": text,
     "wamp_http": text,
     "wamp_realm": text,
+    "keys": text,
 }
 
 CROSSBAR_KEYS: Mapping[str, Reader] = {"config-dir": text, "bin": text}

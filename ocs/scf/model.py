@@ -87,6 +87,7 @@ class HubConfig:
         wamp_realm: the WAMP realm.
         address_root: the first part of every agent's address.
         access_policy: how access is controlled, or None.
+        keys: folder of the keys that close the site, or None at an open one; relative to the file's own folder.
         data: the mapping as in the file.
         parent: the ``SiteConfig``, or None.
     """
@@ -99,6 +100,7 @@ class HubConfig:
         self.wamp_realm = text(data, "wamp_realm")
         self.address_root = text(data, "address_root")
         self.access_policy = text(data, "access_policy")
+        self.keys = text(data, "keys")
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], parent: Any = None) -> "HubConfig":
@@ -172,7 +174,7 @@ class HostConfig:
         working_dir: the folder that relative paths are meant from.
         crossbar: ``CrossbarConfig``, or None where the router is not controlled on this host.
         crossbar_timeout: how long an agent tries to get back to a lost router before it exits, in s; 0 = for ever.
-        wamp_server: this host's own router address, or None for the hub's; so ``wamp_http``, ``wamp_realm``.
+        wamp_server: this host's own router address, or None for the hub's; so ``wamp_http``, ``wamp_realm``, ``keys``.
         data: the mapping as in the file.
         parent: the ``SiteConfig``, or None.
     """
@@ -190,6 +192,7 @@ class HostConfig:
         self.wamp_server: str | None = None
         self.wamp_http: str | None = None
         self.wamp_realm: str | None = None
+        self.keys: str | None = None
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], parent: Any = None, name: str | None = None) -> "HostConfig":
@@ -197,7 +200,7 @@ class HostConfig:
 
         Args:
             data: ``agent-instances``; optional ``log-dir``, ``state-dir``, ``crossbar``, ``crossbar_timeout`` (s),
-                ``wamp_server``, ``wamp_http``, ``wamp_realm``.
+                ``wamp_server``, ``wamp_http``, ``wamp_realm``, ``keys``.
             parent: the ``SiteConfig`` it belongs to.
             name: its name.
 
@@ -215,6 +218,7 @@ class HostConfig:
         self.wamp_server = text(data, "wamp_server")
         self.wamp_http = text(data, "wamp_http")
         self.wamp_realm = text(data, "wamp_realm")
+        self.keys = text(data, "keys")
         return self
 
 

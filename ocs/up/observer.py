@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from autobahn.twisted.wamp import ApplicationSession
@@ -11,8 +12,10 @@ from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.task import deferLater
 
+from ocs.keys.finding import CLIENT, find_keys
 from ocs.monitor import SiteMonitor
 from ocs.up.managed import ManagerReport
+from ocs.wamp.admission import no_keys
 from ocs.wamp.link import RouterLink
 
 __all__ = ["ManagerWatch", "Observer"]
@@ -45,13 +48,15 @@ class Observer:
         url: the router's WebSocket.
         realm: the WAMP realm.
         address_root: first part of the agents' addresses.
+        keys: the site's keys folder; empty: the site is open.
     """
 
-    def __init__(self, reactor: Any, url: str, realm: str, address_root: str) -> None:
+    def __init__(self, reactor: Any, url: str, realm: str, address_root: str, keys: str = "") -> None:
         self.monitor = SiteMonitor()
         self._reactor = reactor
         self._listener = _Listener(realm, f"{address_root}..feeds.", self._take)
-        self._link = RouterLink(self._listener, url, realm, reactor=reactor)
+        finder = partial(find_keys, keys, [CLIENT]) if keys else no_keys
+        self._link = RouterLink(self._listener, url, realm, reactor=reactor, keys=finder)
 
     def start(self) -> None:
         """Begin to listen."""

@@ -64,7 +64,9 @@ class SiteRun:
         self._folder = folder
         self._on_change = on_change
         self._on_failure = on_failure
-        self._observer = Observer(reactor, plan.hub.wamp_server, plan.hub.wamp_realm, plan.hub.address_root)
+        self._observer = Observer(
+            reactor, plan.hub.wamp_server, plan.hub.wamp_realm, plan.hub.address_root, plan.hub.keys
+        )
         self._watch = ManagerWatch(reactor, self._observer, plan.address, self._told)
         self._ledger = Ledger(reactor, folder.ledger)
         self._report = ManagerReport(planned(plan.instances), reactor.seconds())

@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 
+from ocs.wamp.admission import KeyFinder, no_keys, show_key, trust_root
 from ocs.wamp.connector import Connector
 from ocs.wamp.lean_autobahn import ApplicationSession, CloseDetails, SessionDetails
 from ocs.wamp.transport import TransportFactory
@@ -54,6 +55,10 @@ class RouterLink:
         timeout: give up after so many seconds in a row without having joined; 0 never gives up.
         on_give_up: called once, with the last reason, when the time is up.
         longest_delay: attempts are never further apart, in seconds.
+        keys: finds the key to show; at an open site there is none.
+
+    Raises:
+        KeysError: at a closed site there is no key.
     """
 
     def __init__(
@@ -67,7 +72,9 @@ class RouterLink:
         timeout: float = 0,
         on_give_up: Callable[[str], None] | None = None,
         longest_delay: float = _LONGEST_DELAY,
+        keys: KeyFinder = no_keys,
     ) -> None:
+        show_key(session, realm, keys)
         self.session = session
         self.url = url
         self.realm = realm
@@ -77,6 +84,7 @@ class RouterLink:
         self._timeout = timeout
         self._on_give_up = on_give_up
         self._longest_delay = longest_delay
+        self._keys = keys
         self._give_up: Any = None
         self._connector: Connector | None = None
         self._attempts = 0
@@ -88,7 +96,7 @@ class RouterLink:
         """Begin to connect, and reconnect whenever the connection is lost."""
         self._wait_for_join()
         factory = TransportFactory(self.session, self.url, hears_others=self._hears_others)
-        endpoint = _endpoint(self._reactor, factory)
+        endpoint = _endpoint(self._reactor, factory, self._keys)
         self._connector = Connector(
             lambda: endpoint.connect(factory), self._next_delay, reactor=self._reactor, on_failure=self._trouble
         )
@@ -130,8 +138,12 @@ class RouterLink:
         self._cancel_give_up()
 
     def _left(self, _session: ApplicationSession, details: CloseDetails) -> None:
-        if details.reason not in (CloseDetails.REASON_TRANSPORT_LOST, "wamp.close.normal"):
-            self.last_error = details.message or details.reason
+        if details.reason in (CloseDetails.REASON_TRANSPORT_LOST, "wamp.close.normal"):
+            return
+        why = _explained(details)
+        if why != self.last_error:  # it tries again and again, and is told of once
+            self.session.log.warn("the router at {url}: {why}", url=self.url, why=why)
+        self.last_error = why
 
     def _disconnected(self, _session: ApplicationSession, was_clean: bool = False) -> None:  # noqa: ARG002 - autobahn's form
         if self._connector is not None:
@@ -152,13 +164,22 @@ class RouterLink:
             call.cancel()
 
 
-def _endpoint(reactor: Any, factory: TransportFactory) -> Any:
+def _explained(details: CloseDetails) -> str:
+    if details.reason != "wamp.error.no_auth_method":
+        return str(details.message or details.reason)
+    return (
+        "it does not take our way of joining: either it is closed and we have no key (--site-keys, $OCS_KEYS, the "
+        "site config file's 'keys'), or it is open and we show one"
+    )
+
+
+def _endpoint(reactor: Any, factory: TransportFactory, keys: KeyFinder) -> Any:
     endpoint: Any = HostnameEndpoint(reactor, factory.host, factory.port, timeout=5)
     if not factory.isSecure:
         return endpoint
     from twisted.internet.ssl import optionsForClientTLS  # noqa: PLC0415 - TLS only where the site uses it
 
-    return wrapClientTLS(optionsForClientTLS(factory.host), endpoint)
+    return wrapClientTLS(optionsForClientTLS(factory.host, trustRoot=trust_root(keys())), endpoint)
 
 
 def within(reactor: Any, wanted: "Deferred[Any]", seconds: float) -> "Deferred[None]":

@@ -12,10 +12,10 @@ from ocs.supervisor import Command
 
 __all__ = ["AgentCommands", "child_environment", "given_options"]
 
-_HANDED_ON = ("site_hub", "site_http", "site_realm", "address_root", "log_dir", "state_dir")
+_HANDED_ON = ("site_hub", "site_http", "site_realm", "address_root", "site_keys", "log_dir", "state_dir")
 """Options that children get if the manager itself was given them."""
 
-_OURS_ALONE = (*systemd.ENVIRONMENT, "INSTANCE_ID")
+_OURS_ALONE = (*systemd.ENVIRONMENT, "INSTANCE_ID", "OCS_KEY_FILE")
 
 
 def given_options(words: Sequence[str]) -> tuple[str, ...]:
