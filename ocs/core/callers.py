@@ -1,6 +1,7 @@
 """Who calls an agent, as the router tells."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from ocs.keys.permissions import ROLES
@@ -45,7 +46,11 @@ def caller_of(details: Any) -> Caller:
     """
     if details is None:
         return ITSELF
-    role = details.caller_authrole
+    return _known(details.caller, details.caller_authid, details.caller_authrole)
+
+
+@lru_cache(256)  # the same few, again and again
+def _known(session: int | None, name: str | None, role: str | None) -> Caller:
     if role in ROLES:
-        return Caller(details.caller, details.caller_authid, role)
-    return Caller(details.caller, bridged=role == BRIDGE_ROLE)
+        return Caller(session, name, role)
+    return Caller(session, bridged=role == BRIDGE_ROLE)
