@@ -16,9 +16,10 @@ from ocs.base import OpCode, ResponseCode
 from ocs.core.access_gate import AccessGate
 from ocs.core.answering import Answering
 from ocs.core.audit import trail_of
+from ocs.core.callers import caller_of
 from ocs.core.desk import AgentDesk
 from ocs.core.hearing import Hearing
-from ocs.core.keeping import keeping_of
+from ocs.core.keeping import as_from, keeping_of
 from ocs.core.log import log_formatter, log_level, start_log_file
 from ocs.core.membership import Membership
 from ocs.core.operations import AgentProcess, AgentTask, Operations
@@ -316,7 +317,7 @@ class OCSAgent(Answering, Hearing, ApplicationSession):  # type: ignore[misc]
         desk: dict[str, Handler] = {
             **{f"{self.agent_address}.{name}": serve for name, serve in self.procedures.items()},
             f"{self.agent_address}.ops": self._desk.serve_ops,
-            f"{self.agent_address}.replay": self._keeping.serve,
+            f"{self.agent_address}.replay": self._serve_recorder,
             self.agent_address: self._desk.serve_query,  # the last: who is answered there finds the others too
         }
         if not (yield self._membership.take_address(details.session, desk)):
@@ -325,6 +326,9 @@ class OCSAgent(Answering, Hearing, ApplicationSession):  # type: ignore[misc]
         if self.is_current(details.session):
             self.access.poll(self)
             self._take_up_work()
+
+    def _serve_recorder(self, request: Any = None, *_more: Any, call_details: Any = None, **_named: Any) -> Any:
+        return self._keeping.serve(as_from(caller_of(call_details), request))
 
     def _take_up_work(self) -> None:
         if not self._heartbeat.running:

@@ -18,9 +18,14 @@ from ocs.access import (
 from ocs.access.throttle import Guesses, Who
 from ocs.core.callers import Caller
 from ocs.core.membership import Subscription, callees
+from ocs.keys.permissions import ROLES
 from ocs.wamp.lean_autobahn import ApplicationError, TransportLost
 
 __all__ = ["AccessGate"]
+
+
+_NO_DIRECTORS = frozenset(ROLES) - {"director"}
+"""What a closed site's router calls those who hand out no rules."""
 
 
 class AccessGate:
@@ -115,7 +120,13 @@ class AccessGate:
             return []
 
         def heard(event: Any, details: Any = None) -> "Deferred[None]":
-            return self._take_controls(agent, director, event, getattr(details, "publisher", None))
+            publisher = getattr(details, "publisher", None)
+            if getattr(details, "publisher_authrole", None) in _NO_DIRECTORS:
+                self._log.error(
+                    "access rules on the topic of {director} from a key that is no director's", director=director
+                )
+                return succeed(None)
+            return self._take_controls(agent, director, event, publisher)
 
         return [(heard, f"{director}.feeds.controls", {"details": True})]
 

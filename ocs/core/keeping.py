@@ -1,13 +1,16 @@
-"""Where an agent keeps what recorders have not had yet, and how much."""
+"""Where an agent keeps what recorders have not had yet, how much, and for whom."""
 
 import os
 from pathlib import Path
 from typing import Any
 
+from ocs.core.callers import Caller
 from ocs.keep.disk import DISK_BYTES
 from ocs.keep.service import KeepService
+from ocs.keys.permissions import may_record
+from ocs.wamp.lean_autobahn import ApplicationError
 
-__all__ = ["keep_bytes", "keeping_of", "state_folder"]
+__all__ = ["as_from", "keep_bytes", "keeping_of", "state_folder"]
 
 
 def keeping_of(agent: Any, realm: Any) -> KeepService:
@@ -25,6 +28,30 @@ def keeping_of(agent: Any, realm: Any) -> KeepService:
         linked=lambda: agent.outbox.is_open,
         limit=keep_bytes(os.environ.get("OCS_KEEP_BYTES")),
     )
+
+
+def as_from(caller: Caller, request: Any) -> Any:
+    """Return a recorder's request as one that can be made by its caller alone.
+
+    At a closed site the recorder's id gets its owner's name: whoever calls as another's recorder is a new one, and so
+    makes the agent forget nothing.
+
+    Args:
+        caller: who has made it.
+        request: what came over the wire.
+
+    Raises:
+        ApplicationError: ``wamp.error.not_authorized``, if its key is not that of an agent, as recorders are.
+    """
+    if caller.role is None:
+        return request
+    if not may_record(caller.role):
+        raise ApplicationError(
+            "wamp.error.not_authorized", f"{caller.name} has the role {caller.role}: recorders are agents"
+        )
+    if not isinstance(request, dict) or not isinstance(request.get("recorder"), str):
+        return request
+    return {**request, "recorder": f"{caller.name}/{request['recorder']}"}
 
 
 def state_folder(site_args: Any, realm: Any, address: str) -> Path | None:

@@ -64,6 +64,10 @@ class SiteRunner:
             longest_delay=self.longest_delay,
             keys=self._keys,
         )
+        if self._keys().key is None:
+            agent.log.warn(
+                "this site is open: whoever reaches {url} may do everything; `ocs keys init` closes it", url=self.url
+            )
         if not auto_reconnect:
             agent.on("disconnect", lambda *_, **__: self._end_without_link())
         self._reactor.addSystemEventTrigger("before", "shutdown", self._end, agent, link)

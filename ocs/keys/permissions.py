@@ -6,7 +6,7 @@ from typing import Final
 
 from ocs.keys.table import OWN_ADDRESS_ROLES, ROLES, Identity
 
-__all__ = ["META_CALLS", "META_TOPICS", "ROLES", "may"]
+__all__ = ["META_CALLS", "META_TOPICS", "ROLES", "may", "may_record"]
 
 META_CALLS: Final = (
     "wamp.registration.get",
@@ -58,6 +58,11 @@ def may(
     if decide is None or len(uri) > _LONGEST or not uri.isprintable():
         return False
     return decide(identity, uri, root, match, directors)
+
+
+def may_record(role: str) -> bool:
+    """Tell whether a role may ask agents to keep data for it, and to let go of them: a recorder is an agent."""
+    return role in OWN_ADDRESS_ROLES
 
 
 def _may_call(identity: Identity, uri: str, root: str, match: str, directors: Collection[str]) -> bool:
