@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Final, Literal, NamedTuple
 
 from ocs.access.director import DistributedAccessGrant
 from ocs.access.fields import Checks, Record, optional, records, text
+from ocs.access.passwords import MAX_PASSWORD
 from ocs.access.rules import AccessRule
 from ocs.errors import AccessError
 
@@ -30,7 +31,6 @@ GRANT_TIME = 60.0
 
 MAX_NAME = 200
 """Characters of a grant's or a grantee's name."""
-MAX_PASSWORD = 1024
 
 Action = Literal["acquire", "renew", "release"]
 

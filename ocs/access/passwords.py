@@ -6,16 +6,19 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeGuard
 
 from ocs.access.fields import Checks, Record, text
 from ocs.access.slow_hashes import SLOW_HASHES, SlowHash, check_slow, hash_slow, is_remembered, new_salt, read_slow
 from ocs.errors import AccessError
 
-__all__ = ["DEFAULT_HASH", "HASHES", "HashedPass", "hasher", "new_salt"]
+__all__ = ["DEFAULT_HASH", "HASHES", "MAX_PASSWORD", "HashedPass", "hasher", "is_password", "new_salt"]
 
 DEFAULT_HASH = "argon2id"
 """What we make by ourselves, where nobody asks for another."""
+
+MAX_PASSWORD = 1024
+"""Characters of the longest password; a longer one never matches, so that hashing what strangers send costs little."""
 
 MD5_DIGITS = 16
 """Length of the part of an MD5 that is kept, in hex digits."""
@@ -81,6 +84,11 @@ def hasher(name: str) -> Callable[[str, bytes | None], str]:
     raise AccessError(f"hash {name!r:.40} cannot be made from a password; use one of {', '.join(_HASHERS)}")
 
 
+def is_password(value: Any) -> TypeGuard[str]:
+    """Tell whether something can be a password at all: text, and not too much of it."""
+    return isinstance(value, str) and len(value) <= MAX_PASSWORD
+
+
 @dataclass(frozen=True)
 class HashedPass(Record):
     """A password in the form that rules carry; the value is kept out of logs and tracebacks.
@@ -106,13 +114,13 @@ class HashedPass(Record):
         """Tell whether a clear password is the stored one, in a time that does not depend on where they differ.
 
         Args:
-            value: the password; None counts as an empty one, anything else but text never matches.
+            value: the password; None counts as an empty one, anything else that is no `is_password` never matches.
         """
         if self.free:
             return True
         clear = "" if value is None else value
         check = _CHECKS.get(self.hash)
-        return check is not None and isinstance(clear, str) and check(clear, self.value)
+        return check is not None and is_password(clear) and check(clear, self.value)
 
     @property
     def salt(self) -> bytes | None:
@@ -124,7 +132,7 @@ class HashedPass(Record):
         """Tell whether `check` would take some 30 ms: too long for a reactor, to be done in a thread."""
         clear = "" if value is None else value
         how = self._slow()
-        return how is not None and isinstance(clear, str) and not is_remembered(how, _bytes(clear))
+        return how is not None and is_password(clear) and not is_remembered(how, _bytes(clear))
 
     def mistake(self) -> str:
         """Return why no password can ever match, where that cannot have been meant; else an empty string."""
@@ -159,8 +167,10 @@ class HashedPass(Record):
             salt: what a slow hash is salted with; a fresh one unless given.
 
         Raises:
-            AccessError: no such hash, or one that takes no password.
+            AccessError: no such hash, or one that takes no password; or the password is too long.
         """
+        if not is_password(clear_text):
+            raise AccessError(f"the password has more than {MAX_PASSWORD} characters")
         return cls(hash, hasher(hash)(clear_text, salt))
 
     @classmethod

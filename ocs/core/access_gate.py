@@ -15,6 +15,7 @@ from ocs.access import (
     agent_authorize,
     agent_start_access,
 )
+from ocs.access.passwords import is_password
 from ocs.access.throttle import Guesses, Who
 from ocs.core.callers import Caller
 from ocs.core.membership import Subscription, callees
@@ -197,6 +198,6 @@ class AccessGate:
 
 def _guesser(password: Any, caller: Caller | None) -> Who | None:
     """Return whose guess a password is; None where it is none."""
-    if caller is None or caller.itself or not isinstance(password, str) or not password:
+    if caller is None or caller.itself or not is_password(password) or not password:
         return None
     return Who(caller.name, caller.session)

@@ -31,6 +31,7 @@ from ocs.access import (
     director_parse_config,
     pattern_match,
 )
+from ocs.access.passwords import MAX_PASSWORD
 from ocs.errors import AccessError, OCSError
 
 AGENT = AgentSpec("faker1", "FakeDataAgent")
@@ -130,6 +131,18 @@ def test_an_argon2id_value_is_one_that_others_understand_and_theirs_is_one_of_ou
     assert theirs.verify(HashedPass.create("abc").value, "abc")
     assert HashedPass("argon2id", theirs.hash("abc")).check("abc")
     assert not HashedPass("argon2id", theirs.hash("abc")).check("abd")
+
+
+@pytest.mark.parametrize("name", ["none", "md5", "scrypt", "argon2id"])
+def test_what_is_too_long_for_a_password_is_not_even_hashed(name, monkeypatch):
+    longest = "x" * MAX_PASSWORD
+    hashed = HashedPass.create_from_value(name, longest)
+    assert hashed.check(longest)
+    with pytest.raises(AccessError, match="more than 1024"):
+        HashedPass.create_from_value(name, longest + "x")
+    monkeypatch.setattr("ocs.access.passwords._bytes", lambda clear: pytest.fail("was looked at"))
+    assert not hashed.check(longest + "x")
+    assert not hashed.is_slow(longest + "x")
 
 
 def test_an_scrypt_value_is_still_read():
