@@ -13,7 +13,6 @@ from ocs import access_diagnosis, diagnosis, site_config
 from ocs.cli.output import program, say, say_json
 from ocs.diagnosis import Finding, Level
 from ocs.errors import OCSError
-from ocs.keys.site import folder_in_use
 from ocs.scf.model import HostConfig, SiteConfig
 
 __all__ = ["add_arguments", "diagnose", "main", "run"]
@@ -100,7 +99,7 @@ def _router(args: argparse.Namespace, site: SiteConfig, host: HostConfig) -> Ite
     url, bridge, realm = bound.site_hub, bound.site_http, bound.site_realm
     yield from diagnosis.check_router(url, bridge, realm, ours=ours, timeout=args.timeout)
     yield from access_diagnosis.check_clock_of_router(bridge, time.time, args.timeout)
-    keys = folder_in_use(getattr(args, "site_keys", None), site, host)
+    keys = Path(bound.site_keys) if bound.site_keys else None
     yield from access_diagnosis.check_access(url, realm, closed=keys is not None, timeout=args.timeout)
     if keys is not None:
         instances = [one.instance_id for one in host.instances]

@@ -14,7 +14,6 @@ from ocs import site_config
 from ocs.cli.local_support_status import Status
 from ocs.cli.output import say, warn
 from ocs.errors import RouterError
-from ocs.keys.site import folder_in_use
 from ocs.router import config as router_config
 from ocs.router import health
 from ocs.router.closed import closed_config
@@ -77,7 +76,7 @@ def local_router(args: argparse.Namespace) -> Local:
     directory = Path(crossbar.cbdir or os.environ.get("CROSSBAR_DIR") or ".crossbar")
     bound = argparse.Namespace(**vars(args))
     site_config.add_site_attributes(bound, site, host)
-    keys = folder_in_use(getattr(args, "site_keys", None), site, host)
+    keys = Path(bound.site_keys) if bound.site_keys else None
     hub = Hub(bound.site_hub, bound.site_http, bound.site_realm, bound.address_root, keys)
     return Local(Path(args.working_dir or host.working_dir) / directory, crossbar.data.get("bin"), hub)
 
@@ -205,11 +204,9 @@ def has_router(args: argparse.Namespace) -> bool:
 def crossbar_status(args: argparse.Namespace) -> Status:
     """Tell how the router is: this host's own, or the one that it uses."""
     answer = health.check(args.site_hub, args.site_realm, 3.0)
-    site, host, _ = site_config.get_config(args, site_config.HOST)
-    keys = folder_in_use(getattr(args, "site_keys", None), site, host)
-    if answer.stage == "joined" and keys is not None:
+    if answer.stage == "joined" and args.site_keys:
         return Status("crossbar", "open", f"{answer.message}, to everybody, though the site file names keys")
-    if host is None or host.crossbar is None:
+    if not has_router(args):
         return Status("crossbar", "elsewhere" if answer.ok else "unknown", f"not of this host; {answer.message}")
     pid = running_pid(local_router(args).directory)
     if pid is not None:

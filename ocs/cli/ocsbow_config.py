@@ -7,7 +7,6 @@ import ocs
 from ocs import site_config
 from ocs.agent_classes import installed_classes
 from ocs.cli.output import say, say_json, table
-from ocs.keys.site import folder_in_use
 from ocs.scf.model import HostConfig, SiteConfig
 
 __all__ = ["show_config"]
@@ -71,13 +70,12 @@ def _crossbar(args: argparse.Namespace, site: SiteConfig, host: HostConfig | Non
     bound = argparse.Namespace(**vars(args))
     site_config.add_site_attributes(bound, site, host)
     ours = host.crossbar if host is not None else None
-    keys = folder_in_use(getattr(args, "site_keys", None), site, host)
     facts = {
         "wamp_server": bound.site_hub,
         "wamp_http": bound.site_http,
         "wamp_realm": bound.site_realm,
         "address_root": bound.address_root,
-        "keys": str(keys) if keys else None,
+        "keys": bound.site_keys,
         "controlled_here": ours is not None,
         "config_dir": ours.cbdir if ours is not None else None,
         "binary": ours.binary if ours is not None else None,

@@ -1,7 +1,6 @@
 """What keys a site needs: one for each instance of its site file, and those of who operates and looks on."""
 
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote, urlsplit
@@ -14,7 +13,6 @@ from ocs.scf.model import HostConfig, InstanceConfig, SiteConfig
 __all__ = [
     "DIRECTOR_CLASS",
     "OBSERVER",
-    "folder_in_use",
     "identities_of",
     "keys_folder_of",
     "named_folder",
@@ -97,24 +95,6 @@ def named_folder(site: SiteConfig, host: HostConfig | None = None) -> Path | Non
     own = host.data.get("keys") if host is not None else None
     named = own or site.hub.data.get("keys")
     return _beside(site) / Path(str(named)).expanduser() if named else None
-
-
-def folder_in_use(
-    given: str | None,
-    site: SiteConfig,
-    host: HostConfig | None = None,
-    environ: Mapping[str, str] = os.environ,
-) -> Path | None:
-    """Return the folder of a site's keys as a program of it takes it; None: the site is open.
-
-    Args:
-        given: the folder that the user has named.
-        site: the site.
-        host: this machine's section of the file.
-        environ: the environment, whose ``OCS_KEYS`` goes before the site file.
-    """
-    named = given or environ.get("OCS_KEYS")
-    return Path(named).expanduser() if named else named_folder(site, host)
 
 
 def _beside(site: SiteConfig) -> Path:
