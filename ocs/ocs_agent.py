@@ -452,9 +452,12 @@ def init_site_agent(args: Any, address: str | None = None) -> tuple[OCSAgent, Si
 
     Raises:
         LogFileError: if the folder for log files cannot be written to.
+        KeysError: the site is closed, and there is no key.
     """
     from twisted.internet import reactor  # noqa: PLC0415 - importing it installs one
 
+    keys = _keys_of(args)
+    keys()  # a key that is missing is told of before the log takes what goes to stderr
     # Timers go by a clock that nobody sets: with the time of day, setting it back would stop every timer of the agent.
     setattr(reactor, "seconds", time.monotonic)  # noqa: B010 - a plain assignment is an error to the type checker
     txaio.use_twisted()
@@ -468,4 +471,4 @@ def init_site_agent(args: Any, address: str | None = None) -> tuple[OCSAgent, Si
 
         be_agent(agent)
     timeout = 10.0 if args.crossbar_timeout is None else float(args.crossbar_timeout)
-    return agent, SiteRunner(args.site_hub, args.site_realm, timeout, reactor=reactor, keys=_keys_of(args))
+    return agent, SiteRunner(args.site_hub, args.site_realm, timeout, reactor=reactor, keys=keys)
