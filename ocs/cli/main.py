@@ -30,6 +30,7 @@ COMMANDS = {
     "config": _Command("ocs.cli.config", "check a site config file, and say what reading it anew would change"),
     "access": _Command("ocs.cli.access", "hash passwords, check the access director's file, hold exclusive access"),
     "keys": _Command("ocs.cli.keys", "say who may connect to a closed site, and make the keys for it"),
+    "audit": _Command("ocs.cli.audit", "show what was asked of agents: by whom, and what became of it"),
     "data": _Command("ocs.cli.data", "look into what has been recorded: list, gaps, tables, CSV, plots"),
     "version": _Command("ocs.cli.main", "print the version"),
 }
