@@ -1,20 +1,15 @@
 """Who may connect to a closed router now: the table in its keys folder, read again when it changes."""
 
-from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
 from ocs.errors import KeysError
 from ocs.keys.table import TABLE_FILE, Identity, SiteTable
+from ocs.router.strangers import MOST_STRANGERS, TELL_AGAIN_S, Refusals, Telling
 
-__all__ = ["Admission"]
+__all__ = ["MOST_STRANGERS", "TELL_AGAIN_S", "Admission"]
 
-TELL_AGAIN_S: Final = 60.0
-"""Seconds in which the same stranger is told of once."""
-
-MOST_STRANGERS: Final = 100
-"""How many strangers are told apart; what a flood of them writes into the log has a bound."""
+_Mark = tuple[int, ...]
 
 
 class Admission:
@@ -30,12 +25,14 @@ class Admission:
     """
 
     def __init__(self, folder: Path, clock: Callable[[], float], log: Callable[[str], None]) -> None:
-        self.table = SiteTable.read(folder)
         self._folder = folder
         self._clock = clock
         self._log = log
-        self._seen = self._mark()
-        self._strangers: OrderedDict[tuple[str, str], float] = OrderedDict()
+        self._telling = Telling(log, clock)
+        self._refusals = Refusals(clock)
+        self._trouble = ""
+        self._seen = self._mark()  # before reading: what is written in between is seen by the next look
+        self.table = SiteTable.read(folder)
 
     def refresh(self) -> bool:
         """Read the table again if it has changed; a broken one is told of, and the last good one holds on.
@@ -44,14 +41,15 @@ class Admission:
             Whether it is another one.
         """
         mark = self._mark()
-        if mark == self._seen:
+        if mark == self._seen and not self._trouble:
             return False
         self._seen = mark
         try:
             table = SiteTable.read(self._folder)
         except KeysError as error:
-            self._log(f"{error}; those who could connect until now still can")
+            self._tell_trouble(str(error))
             return False
+        self._trouble = ""
         changed = table != self.table
         if changed:
             self.table = table
@@ -72,7 +70,7 @@ class Admission:
         try:
             return self.table.admit(known, public if isinstance(public, str) else "", self._clock())
         except KeysError as error:
-            self._tell(address, known[:100], str(error))
+            self.tell(address, known, f"refused {address}: {error}")
             raise
 
     def is_good(self, identity: Identity | None, public: str) -> bool:
@@ -89,23 +87,28 @@ class Admission:
             return False
         return now.role == identity.role and set(identity.instances) <= set(now.instances)
 
-    def _tell(self, address: str, name: str, reason: str) -> None:
-        now = self._clock()
-        key = address, name
-        if now - self._strangers.get(key, -TELL_AGAIN_S) < TELL_AGAIN_S:
-            return
-        while self._strangers and now - next(iter(self._strangers.values())) >= TELL_AGAIN_S:
-            self._strangers.popitem(last=False)
-        if len(self._strangers) >= MOST_STRANGERS:
-            return  # a flood; it is over at the latest a minute after its end
-        self._strangers[key] = now
-        self._strangers.move_to_end(key)
-        more = " (many refused; further ones are not told of for a while)"
-        self._log(f"refused {address}: {reason}{more if len(self._strangers) == MOST_STRANGERS else ''}")
+    def delay(self, address: str) -> float:
+        """Count a refusal, and return in how many seconds it is to be told to that address."""
+        return self._refusals.delay(address)
 
-    def _mark(self) -> tuple[int, int, int] | None:
+    def tell(self, address: str, about: str, line: str) -> None:
+        """Write a line into the log about somebody who may send as much as they like: in bounds.
+
+        Args:
+            address: where it comes from.
+            about: what makes two lines from there the same.
+            line: the line.
+        """
+        self._telling.tell((address, about[:100]), line)
+
+    def _tell_trouble(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            self._trouble = trouble
+            self._log(f"{trouble}; those who could connect until now still can")
+
+    def _mark(self) -> _Mark | None:
         try:
             state = (self._folder / TABLE_FILE).stat()
         except OSError:
             return None
-        return state.st_mtime_ns, state.st_size, state.st_ino
+        return state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino

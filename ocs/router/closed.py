@@ -9,9 +9,6 @@ from ocs.router.config import HubLike, crossbar_config
 
 __all__ = ["closed_config"]
 
-HTTP_IDLE_S: Final = 120
-"""Time after which an idle HTTP connection is closed, in seconds: strangers can hold those of a closed router too."""
-
 MOST_CONNECTIONS: Final = 10_000
 """How many connections the router takes; each is a file that it has open."""
 
@@ -58,12 +55,13 @@ def _close(transport: dict[str, Any], folder: Path) -> None:
     if chain := chain_files(folder):
         tls["chain_certificates"] = [str(path) for path in chain]
     transport["endpoint"]["tls"] = tls
-    transport["options"]["client_timeout"] = HTTP_IDLE_S
     transport["max_connections"] = MOST_CONNECTIONS
     paths = transport["paths"]
     del paths["info"]  # tells the router's version
     for name, service in paths.items():
         if service["type"] == "websocket":
+            service["options"] |= {"show_server_version": False, "enable_webstatus": False}
             service["auth"] = {"cryptosign": {"type": "function", "create": "ocs.router.guard.authenticator"}}
         elif service["type"] == "caller":
             paths[name] = {"type": "resource", "classname": "ocs.router.guard.bridge", "extra": {}}
+    paths["/"] = {"type": "resource", "classname": "ocs.router.guard.nothing", "extra": {}}

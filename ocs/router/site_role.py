@@ -40,12 +40,10 @@ class SiteRole(RouterRole):
         """
         table = self._table()
         identity = table.identities.get(session._authid or "")
-        # A shared procedure would hand some of its calls to whoever joins it.
-        shared = action == "register" and options.get("invoke", "single") != "single"
         allowed = (
             identity is not None
             and identity.role == self.uri
-            and not shared
+            and (action != "register" or self._is_alone(session, uri, options))
             and may(
                 identity,
                 action,
@@ -56,3 +54,12 @@ class SiteRole(RouterRole):
             )
         )
         return {"allow": allowed, "disclose": True, "cache": False}
+
+    def _is_alone(self, session: Session, uri: str, options: Mapping[str, Any]) -> bool:
+        """Tell whether all calls of a procedure will go to one and the same identity."""
+        if options.get("invoke", "single") != "single":
+            return False  # a shared procedure would hand some of its calls to whoever joins it
+        if not options.get("force_reregister"):
+            return True
+        there = self.router._dealer._registration_map.get_observation(uri, "exact")
+        return there is None or all(other._authid == session._authid for other in there.observers)

@@ -23,6 +23,7 @@ from ocs.keys.signing import SigningKey
 from ocs.keys.table import Identity
 from ocs.router.closed import closed_config
 from ocs.router.server import Router, free_port
+from tests.harness.waiting import wait_for
 from tests.harness.wamp import BareSession
 
 ROOT = "observatory"
@@ -85,9 +86,14 @@ class ClosedSite:
         return SigningKey.read(key_path(self.keys, name))
 
     def add(self, name: str, role: str, *instances: str) -> SigningKey:
-        """Admit somebody more, while the router runs."""
+        """Admit somebody more, while the router runs, which sees it within a second: `wait_until_known`."""
         add(self.keys, Identity(name, role, instances), time.time())
         return self.key(name)
+
+    def wait_until_known(self, name: str, key: SigningKey | None = None) -> None:
+        """Wait until the router lets somebody in; asks by HTTP, since who is refused often waits for each answer."""
+        token = {"Authorization": f"Bearer {(key or self.key(name)).token(self.realm, time.time())}"}
+        wait_for(lambda: self.post({"procedure": "wamp.session.count"}, None, **token)[0] == 200)
 
     @asynccontextmanager
     async def session(self, name: str | None, *, key: SigningKey | None = None):

@@ -36,7 +36,7 @@ def test_it_asks_for_a_key_and_gives_no_rights_by_itself(keys):
     assert list(paths["ws"]["auth"]) == ["cryptosign"]
     assert [role["name"] for role in worker["realms"][0]["roles"]] == list(ROLES)
     assert all(role["permissions"] == [] for role in worker["realms"][0]["roles"])
-    assert set(paths) == {"ws", "call", "site"}
+    assert set(paths) == {"ws", "call", "site", "/"}
     assert paths["call"]["type"] == "resource"
 
 
