@@ -1,5 +1,6 @@
 """The access director at a closed site: who gets its rules, and who holds a grant."""
 
+import io
 import time
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from twisted.internet.defer import Deferred
 from ocs.access import ExclusiveAccessClient
 from ocs.agents.access_director.herald import Herald
 from ocs.base import ERROR, OK
+from ocs.cli.main import main
 from ocs.keys.finding import key_path
 from ocs.site_config import get_control_client
 from tests.harness.agents import start_agent
@@ -109,6 +111,19 @@ def test_a_grant_is_its_holders_by_key_whatever_others_call_themselves(directed)
     assert directed.client("nina").renew()[0]  # another program with the same key
     assert nina.release()[0]
     assert directed.may("three")
+
+
+def test_the_command_line_shows_its_key(directed, capsys, monkeypatch):
+    def ocs_access(name, *words):
+        monkeypatch.setattr("sys.stdin", io.StringIO("may I\n"))
+        keys = ["--key-file", str(key_path(directed.closed.keys, name))]
+        return main(["access", words[0], *directed.site.args, *keys, *words[1:]]), capsys.readouterr().out
+
+    code, password = ocs_access("nina", "acquire", "fakes", "--as", "night shift")
+    assert (code, directed.may(password.strip())) == (0, True)
+    assert "night shift" in ocs_access("otto", "grants")[1]
+    assert ocs_access("otto", "release", "fakes", "--as", "night shift")[0] == 1
+    assert ocs_access("nina", "release", "fakes", "--as", "night shift")[0] == 0
 
 
 @pytest.mark.parametrize("by", ["client", "observer", "nina"])
