@@ -18,15 +18,12 @@ from ocs.audit.writer import AuditWriter
 from ocs.base import ERROR, OK
 from ocs.core.callers import ITSELF, Caller
 from ocs.core.keeping import state_folder
-from ocs.core.peers import Peers
+from ocs.core.peers import BRIDGE, Peers
 from ocs.op_session import OpSession
 
 __all__ = ["FEED", "AuditTrail", "Auditing", "audit_path", "trail_of"]
 
 FEED: Final = "audit"
-BRIDGE: Final = "HTTP bridge"
-"""What is told of where somebody is who came by HTTP: the router does not know more."""
-
 _NAME: Final = 80
 """Characters of an operation's name that are shown."""
 _TOGETHER_S: Final = 0.2

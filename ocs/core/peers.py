@@ -8,7 +8,11 @@ from twisted.internet.defer import Deferred, TimeoutError, maybeDeferred  # noqa
 
 from ocs.wamp.lean_autobahn import ApplicationError, TransportLost
 
-__all__ = ["Peers"]
+__all__ = ["BRIDGE", "Peers"]
+
+BRIDGE: Final = "HTTP bridge"
+"""What is told of where somebody is who came by HTTP: the router does not know more."""
+
 
 _REMEMBERED: Final = 1000
 """WAMP sessions whose address is remembered."""
@@ -80,5 +84,9 @@ class Peers:
 
 def _address(details: Any) -> str | None:
     transport = details.get("transport") if isinstance(details, dict) else None
-    peer = transport.get("peer") if isinstance(transport, dict) else None
+    if not isinstance(transport, dict):
+        return None
+    if transport.get("channel_type") == "function":  # a session within the router: a closed one's HTTP bridge
+        return BRIDGE
+    peer = transport.get("peer")
     return peer if isinstance(peer, str) and len(peer) < 100 else None  # noqa: PLR2004 - an address, no more

@@ -1,12 +1,19 @@
 """What agents on a real router write down of what is asked of them."""
 
+from types import SimpleNamespace
+
 import pytest
 from pytest_twisted import ensureDeferred
+from twisted.internet import reactor
 from twisted.internet.defer import DeferredList
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 
 from ocs.audit import AuditRecord, Wanted, audit_files, read_records
+from tests.harness.closed_site import ClosedSite
 from tests.harness.listener import Listener
-from tests.harness.prove import ops, run, start_proving
+from tests.harness.prove import SCRIPT, ops, run, start_proving
+from tests.harness.site import Site
 from tests.harness.waiting import wait_for
 from tests.harness.wamp import wamp_session
 
@@ -33,6 +40,15 @@ def records(site, **wanted):
 def having(site, count, **wanted):
     """Wait until there are so many records, and return them."""
     return wait_for(lambda: found if len(found := records(site, **wanted)) >= count else None)
+
+
+async def until(condition):
+    """Wait while the tests' reactor works."""
+    for _ in range(200):
+        if condition():
+            return
+        await deferLater(reactor, 0.05, lambda: None)
+    raise AssertionError("not within 10 s")
 
 
 def short(found):
@@ -98,6 +114,33 @@ def test_what_the_agent_starts_and_stops_by_itself(prove, site):
         ("stop", "count", "agent itself", OK),
         ("end", "count", "anonymous", OK),
     ]
+
+
+@ensureDeferred
+async def test_at_a_closed_site_it_is_the_keys_name_and_observers_hear_it(tmp_path, run_agent):
+    with ClosedSite(tmp_path) as closed:
+        site = Site(tmp_path, SimpleNamespace(ws_url=closed.url, http_url=closed.http_url, realm=closed.realm))
+        site.hub["keys"] = "keys"
+        site.add_instance("ProvingAgent", "fake-1", [])
+        agent = run_agent("fake-1", "--agent", str(SCRIPT), site=site, wait=False)
+        call = {"procedure": "observatory.fake-1.ops", "args": ["stop", "count"]}
+        wait_for(lambda: "error" not in closed.post({**call, "args": ["status", "count"]})[1])
+        heard = []
+        async with closed.session("client") as client, closed.session("observer") as observer:
+            await observer.subscribe(heard.append, "observatory.fake-1.feeds.audit")
+            assert (await client.call("observatory.fake-1.ops", "start", "count"))[0] == OK
+            assert closed.post(call)[1]["args"][0][0] == OK
+            await client.call("observatory.fake-1.ops", "wait", "count")
+            found = await deferToThread(having, site, 3)
+            await until(lambda: sum(len(data["records"]) for data, _ in heard) >= 3)
+        assert [(r.action, r.who, r.name, r.role, r.code) for r in found] == [
+            ("start", "client", "client", "client", OK),
+            ("stop", "client", "client", "client", OK),
+            ("end", "client", "client", "client", OK),
+        ]
+        assert found[0].peer.startswith("tcp4:127.0.0.1:")
+        assert found[1].peer == "HTTP bridge"
+        agent.stop()
 
 
 def test_an_open_site_has_a_file_and_no_feed(prove, site):
