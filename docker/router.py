@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from ocs import site_config
 from ocs.errors import OCSError
+from ocs.router.closed import closed_config
 from ocs.router.config import crossbar_config
 from ocs.router.process import prepare, router_command
 
@@ -25,7 +26,7 @@ def main() -> NoReturn:
             wamp_realm=args.site_realm,
             address_root=args.address_root,
         )
-        prepare(crossbar_config(hub), NODE)
+        prepare(closed_config(hub, Path(args.site_keys)) if args.site_keys else crossbar_config(hub), NODE)
         command = router_command(NODE)
     except OCSError as error:
         sys.exit(str(error))

@@ -128,6 +128,21 @@ def test_agents_keep_what_recorders_lack_in_a_volume():
             assert "${OCS_STATE}:/state" in service["volumes"], name
 
 
+CLOSED = services(DOCKER / "compose.closed.yaml")
+
+
+def test_at_a_closed_site_each_container_has_its_own_key_and_no_other():
+    assert set(CLOSED) == set(services(DOCKER / "compose.yaml")) - INFRASTRUCTURE | {"router"}
+    for name in CLOSED.keys() - {"router"}:
+        key = f"/keys/private/{name.removeprefix('ocs-')}.key"
+        assert CLOSED[name]["environment"] == {"OCS_KEY_FILE": key}
+        assert set(CLOSED[name]["volumes"]) == {"./keys/ca.crt:/keys/ca.crt:ro", f".{key}:{key}:ro"}
+
+
+def test_the_router_of_a_closed_site_reads_the_table_and_nobody_s_private_key():
+    assert CLOSED["router"] == {"volumes": ["./keys:/keys:ro"], "tmpfs": ["/keys/private"]}
+
+
 def test_a_manager_and_docker_do_not_both_restart_a_container():
     agents = [entry for name, entry in services(MANAGED / "docker-compose.yaml").items() if name.startswith("ocs-")]
     assert {service["restart"] for service in agents} == {"no"}
