@@ -13,6 +13,7 @@ from ocs.inspection.addresses import check_addresses, check_names
 from ocs.inspection.classes import check_arguments, check_classes
 from ocs.inspection.compose import check_compose
 from ocs.inspection.managers import check_managers
+from ocs.inspection.policy import check_policy
 from ocs.inspection.problems import Level, Problem, error, note, warning
 from ocs.inspection.words import check_words
 from ocs.scf.model import HostConfig, SiteConfig
@@ -102,6 +103,7 @@ def _everywhere(document: Document, found: Survey) -> Iterator[Problem]:
     yield from check_names(found.instances)
     yield from check_words(document, found.instances)
     yield from check_managers(found)
+    yield from check_policy(found.site)
 
 
 def _told(keys: Iterable[str | int], problem: str) -> str:

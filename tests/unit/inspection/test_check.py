@@ -297,3 +297,30 @@ def test_the_samples_have_nothing_wrong_with_them_on_any_of_their_hosts(path):
     for host in hosts:
         problems = check_file(str(path), site_host=host, working_dir=str(path.parent)).problems
         assert [str(one) for one in problems if "folder" not in one.message] == []
+
+
+# The access policy
+
+
+def directed(policy):
+    """As HOST, with a policy in line 6."""
+    return HOST.replace("address_root: observatory", f"address_root: observatory\n  access_policy: {policy}", 1)
+
+
+@pytest.mark.parametrize("policy", ["none", "override:geheim,secret", "'director:hm'"])
+def test_a_policy_is_looked_at(found, policy):
+    lines = found(directed(policy))
+    assert ["whose class is HostManager" in line for line in lines] == ([True] if "director" in policy else [])
+
+
+@pytest.mark.parametrize("policy", ["open", "override:geheim", "'override:geheim,'", "directed:geheim"])
+def test_a_policy_that_is_none_is_an_error_that_repeats_no_password(found, policy):
+    (line,) = found(directed(policy))
+    assert line.startswith("6: error: access policy")
+    assert "geheim" not in line
+
+
+def test_a_director_has_to_be_at_the_site(found):
+    (line,) = found(directed("'director:acc'"))
+    assert line.startswith("6: warning: no instance 'acc'")
+    assert found(directed("'director:acc'") + "    - {agent-class: AccessDirector, instance-id: acc}\n") == []
