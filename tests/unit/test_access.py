@@ -73,10 +73,10 @@ def test_an_unknown_name_is_an_attribute_error():
         _ = access.nonsense
 
 
-def test_loading_it_loads_neither_twisted_nor_numpy_nor_pydantic_nor_yaml():
+def test_loading_it_loads_neither_twisted_nor_numpy_nor_pydantic_nor_yaml_nor_argon2():
     code = "import sys, ocs.access; print(*{m.partition('.')[0] for m in sys.modules})"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30).stdout
-    assert not {"twisted", "autobahn", "numpy", "pydantic", "yaml"} & set(loaded.split())
+    assert not {"twisted", "autobahn", "numpy", "pydantic", "yaml", "argon2"} & set(loaded.split())
 
 
 def test_a_level_shows_number_and_name():

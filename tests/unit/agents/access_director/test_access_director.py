@@ -139,6 +139,16 @@ def test_after_a_reconnect_all_are_told_within_a_second(world):
     assert len(world.said) == 1
 
 
+def test_a_grant_that_ends_while_the_router_is_away_is_over_for_all_when_it_is_back(world):
+    world.ask(until=10)
+    world.leave()
+    world.pass_time(20)
+    assert levels(world.messages[-1], "two") == 0
+    world.join(session=2)
+    world.pass_time(1)
+    assert levels(world.messages[-1], "two") == 2
+
+
 def test_an_agent_that_asks_is_told_its_own_rules_and_nobody_else(world):
     world.ask()
     world.said.clear()
