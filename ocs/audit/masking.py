@@ -52,8 +52,8 @@ _OPTION: Final = re.compile(r"(?<!\w)-{1,2}([\w.-]+)[\"',\s]+(?=\S)")
 """``--password ...``"""
 _PLAIN: Final = re.compile(r"\b(?:bearer|basic|digest)\s+(?=\S)|(?=\beyJ[\w-]{8})|(?=-----BEGIN )", re.IGNORECASE)
 """``Bearer ...``, a JWT, a PEM file"""
-_URL: Final = re.compile(r"://\S*@")
-_CUT_URL: Final = re.compile(r"://[^/\s@]*:[^/\s@]*\Z")
+_URL: Final = re.compile(r"://(\S+)@")
+_CUT_URL: Final = re.compile(r"://([^/\s@]*:[^/\s@]*)\Z")
 
 
 def is_secret_name(name: Any) -> bool:
@@ -90,17 +90,24 @@ def mask_text(text: str) -> str:
     Args:
         text: anybody's.
     """
+    return _without_secrets(text)[0]
+
+
+def _without_secrets(text: str) -> tuple[str, list[str]]:
+    """Return a text without its secrets, and these."""
     if len(text) <= _LONGEST and not _SUSPECT.search(text):
-        return sendable_text(text)
+        return sendable_text(text), []
     read = sendable_text(text[:_READ])
-    end = _secret_begins(read)
     left_out = max(len(read) - _LONGEST, 0) + len(text) - len(text[:_READ])
+    secrets: list[str] = []
+    end = _secret_begins(read)
     if end is not None:
+        secrets.append(read[end:])
         read, left_out = read[:end] + SHOWN, 0
-    read = _URL.sub(f"://{SHOWN}@", read)
-    if len(text) > _READ:
-        read = _CUT_URL.sub(f"://{SHOWN}", read)
-    return f"{read[:_LONGEST]}… ({left_out} more)" if left_out else read[: _LONGEST + len(SHOWN)]
+    for pattern in (_URL, _CUT_URL) if len(text) > _READ else (_URL,):
+        secrets += [found[1] for found in pattern.finditer(read)]
+        read = pattern.sub(lambda found: found[0].replace(found[1], SHOWN, 1), read)
+    return (f"{read[:_LONGEST]}… ({left_out} more)" if left_out else read[: _LONGEST + len(SHOWN)]), secrets
 
 
 def _secret_begins(text: str) -> int | None:
@@ -216,9 +223,9 @@ class _Masker:
         return shown
 
     def _text(self, text: str) -> str:
-        shown = mask_text(text)
-        if SHOWN in shown and SHOWN not in text:
-            self.changed = True
+        shown, secrets = _without_secrets(text)
+        self.secrets += secrets[: max(_MOST - len(self.secrets), 0)]
+        self.changed = self.changed or bool(secrets)
         return shown
 
     def _secret(self, value: Any) -> Any:
