@@ -48,7 +48,7 @@ class Guard(ApplicationSession):  # type: ignore[misc]
         super().__init__(config)
         self.site_realm = str(config.realm)
         self.admission = Admission(Path(config.extra["folder"]), time.time, self.log_line)
-        self.door = Door(reactor.seconds)
+        self.door = Door(time.monotonic)
         self.tokens = Tokens(lambda: self.admission.table, self.site_realm, time.time)
         self.callers = CallerSessions(self, self.site_realm, reactor.seconds)
         self._root = str(config.extra["root"])

@@ -2,9 +2,9 @@
 
 from typing import Any, Protocol
 
-from autobahn.twisted.resource import WebSocketResource
 from crossbar.common.twisted import endpoint
 from crossbar.common.twisted.endpoint import MaxConnectionsFactory, _CountedConnection
+from crossbar.router.protocol import WampWebSocketServerFactory
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web import server
@@ -56,9 +56,6 @@ class SitePort(MaxConnectionsFactory):
         while hasattr(site, "wrappedFactory"):  # TLS
             site = site.wrappedFactory
         site.requestFactory = self._make_request
-        for page in site.resource.children.values():
-            if isinstance(page, WebSocketResource):
-                page._factory.protocol = SiteConnection
 
     def _make_request(self, *arguments: Any, **keywords: Any) -> CallRequest:
         request = request_factory(self.host.tokens.identify)(*arguments, **keywords)
@@ -87,11 +84,12 @@ class Nothing(Resource):
 
 
 def take_over(host: Host) -> None:
-    """Make crossbar use such ports from now on.
+    """Make crossbar use such ports, and quiet websockets, from now on.
 
     Args:
         host: knows the connections and the tokens.
     """
     SitePort.host = host
     endpoint.MaxConnectionsFactory = SitePort  # type: ignore[misc]
+    WampWebSocketServerFactory.protocol = SiteConnection
     server.version = b"ocs"  # crossbar's tells its version

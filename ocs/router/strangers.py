@@ -44,16 +44,19 @@ class Telling:
             line: the line.
         """
         now = self._clock()
-        if now - self._told.get(about, -TELL_AGAIN_S) < TELL_AGAIN_S:
-            return
-        while self._told and now - next(iter(self._told.values())) >= TELL_AGAIN_S:
+        while self._told and not self._is_recent(now, next(iter(self._told.values()))):
             self._told.popitem(last=False)
+        if about in self._told:
+            return
         if len(self._told) >= MOST_STRANGERS:
             return  # a flood; it is over at the latest a minute after its end
         self._told[about] = now
-        self._told.move_to_end(about)
         more = " (that is much; further ones are not told of for a while)"
         self._log(f"{line}{more if len(self._told) == MOST_STRANGERS else ''}")
+
+    @staticmethod
+    def _is_recent(now: float, then: float) -> bool:
+        return 0 <= now - then < TELL_AGAIN_S  # a clock that was put back does not silence it
 
 
 class Refusals:

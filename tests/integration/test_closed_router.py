@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from autobahn.wamp import message
 from autobahn.wamp.exception import ApplicationError
 from autobahn.wamp.types import PublishOptions, RegisterOptions, SubscribeOptions
 from pytest_twisted import ensureDeferred
@@ -162,6 +163,83 @@ async def test_an_agent_takes_over_from_its_own_lost_session(closed):
         await old.register(lambda: "old", "observatory.fake-1")
         await new.register(lambda: "new", "observatory.fake-1", RegisterOptions(force_reregister=True))
         assert await client.call("observatory.fake-1") == "new"
+
+
+@ensureDeferred
+async def test_nobody_takes_over_from_another_who_has_the_same_address(closed):
+    key = closed.add("spare-1", "agent", "fake-1")
+    closed.wait_until_known("spare-1", key)
+    async with closed.session("fake-1") as agent, closed.session("spare-1", key=key) as other:
+        await agent.register(lambda: 1, "observatory.fake-1")
+        with refused():
+            await other.register(lambda: 2, "observatory.fake-1", RegisterOptions(force_reregister=True))
+        await other.register(lambda: 2, "observatory.fake-1.x", RegisterOptions(force_reregister=True))
+
+
+@pytest.mark.parametrize(("name", "role"), [("client", "client"), ("fake-2", "agent")])
+@ensureDeferred
+async def test_a_call_that_claims_to_be_forwarded_is_its_sender_s_own(closed, name, role):
+    """Crossbar's links between routers say so for whom a message is; it would believe that of anybody."""
+    forged = [{"session": 1, "authid": "director", "authrole": "director"}]
+    async with closed.session("fake-1") as agent, closed.session(name) as forger:
+        seen = Deferred()
+        await agent.register(
+            lambda details: seen.callback((details.caller, details.caller_authid, details.caller_authrole)),
+            "observatory.fake-1",
+            RegisterOptions(details_arg="details"),
+        )
+        forger._transport.send(message.Call(1000, "observatory.fake-1", forward_for=forged))
+        assert await seen.addTimeout(5, reactor) == (forger._session_id, name, role)
+
+
+@ensureDeferred
+async def test_an_event_that_claims_to_be_forwarded_is_its_sender_s_own(closed):
+    forged = [{"session": 1, "authid": "director", "authrole": "director"}]
+    async with closed.session("fake-1") as forger, closed.session("client") as client:
+        heard = Deferred()
+        await client.subscribe(
+            lambda details: heard.callback((details.publisher, details.publisher_authid)),
+            "observatory.fake-1.feeds.x",
+            SubscribeOptions(details_arg="details"),
+        )
+        forger._transport.send(message.Publish(1000, "observatory.fake-1.feeds.x", forward_for=forged))
+        assert await heard.addTimeout(5, reactor) == (forger._session_id, "fake-1")
+
+
+@pytest.mark.parametrize("name", ["observer", "fake-2"])
+@ensureDeferred
+async def test_nobody_ends_a_call_that_was_made_to_another(closed, name):
+    """Crossbar asks of results whose they are, and of errors it does not."""
+    async with closed.session("fake-1") as agent, closed.session("client") as client:
+        asked, answer = Deferred(), Deferred()
+
+        def answered(details):
+            asked.callback(None)
+            return answer
+
+        await agent.register(answered, "observatory.fake-1", RegisterOptions(details_arg="details"))
+        call = client.call("observatory.fake-1")
+        await asked
+        await later(0)
+        [number] = agent._invocations
+        forger = KeySession(closed.realm, name, closed.key(name))
+        await closed.join(forger)
+        forger._transport.send(
+            message.Error(message.Invocation.MESSAGE_TYPE, number, "wamp.error.runtime_error", ["forged"])
+        )
+        await forger.left.addTimeout(5, reactor)
+        assert not call.called
+        answer.callback("right")
+        assert await call == "right"
+
+
+@ensureDeferred
+async def test_a_retained_event_is_given_to_who_comes_later(closed):
+    async with closed.session("fake-1") as agent, closed.session("observer") as observer:
+        await agent.publish("observatory.fake-1.feeds.kept", 5, options=PublishOptions(acknowledge=True, retain=True))
+        heard = Deferred()
+        await observer.subscribe(heard.callback, "observatory.fake-1.feeds.kept", SubscribeOptions(get_retained=True))
+        assert await heard == 5
 
 
 @ensureDeferred
@@ -359,17 +437,6 @@ def websocket(site):
 
 
 @pytest.mark.faults
-def test_who_says_nothing_is_sent_away(closed):
-    with websocket(closed) as link:
-        link.settimeout(20)
-        began = time.monotonic()
-        with contextlib.suppress(ConnectionResetError, ssl.SSLError):
-            while link.recv(4096):
-                pass
-        assert 5 < time.monotonic() - began < 14
-
-
-@pytest.mark.faults
 def test_those_who_say_nothing_leave_room_for_others(closed):
     silent = [websocket(closed) for _ in range(150)]
     try:
@@ -403,3 +470,97 @@ async def refused_one(site, number):
         async with site.session(f"x{number}", key=STRANGER):
             pass
     return time.monotonic() - began
+
+
+@pytest.mark.parametrize("path", ["", "info", "ws", "nobody/here"])
+def test_a_stranger_is_told_no_version_and_no_folder(closed, path):
+    with closed.tls_socket() as link:
+        link.sendall(f"GET /{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: link.recv(4096), b""))
+    assert b" 200 " not in answer.partition(b"\r\n")[0]
+    for told in (b"rossbar/", b"utobahn", str(closed.keys.parent).encode()):
+        assert told not in answer
+
+
+def is_closed(link, within):
+    """Tell whether the router closes a connection in time, in seconds."""
+    link.settimeout(within)
+    try:
+        while data := link.recv(65536):
+            if data[0] == CLOSE_FRAME:
+                return True
+    except TimeoutError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def text_frame(payload):
+    size = len(payload)
+    length = (
+        bytes([0x80 | size])
+        if size < 126
+        else b"\xfe" + size.to_bytes(2)
+        if size < 1 << 16
+        else b"\xff" + size.to_bytes(8)
+    )
+    return b"\x81" + length + b"\0\0\0\0" + payload
+
+
+CLOSE_FRAME = 0x88
+HELLO = text_frame(b'[1, "test_realm", {"roles": {"caller": {}}, "authmethods": ["anonymous"]}]')
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x81\xff\0\0\0\0\x00\x10\0\0\0\0\0\0",  # a message of a mebibyte begins
+        text_frame(b" " * 20_000),
+        text_frame(b"nonsense"),
+        text_frame(b"[" * 10_000),
+        text_frame(b"[1]"),
+        text_frame(b'[48, 1, {}, "wamp.session.count"]') + HELLO,
+        HELLO,
+        HELLO + HELLO,
+        text_frame(b'[5, "00", {}]'),
+        b"\xff" * 100,
+    ],
+    ids=["long", "longer", "no-json", "deep", "short", "call", "no-key", "twice", "answer", "no-websocket"],
+)
+def test_who_does_not_keep_to_the_protocol_loses_its_connection_alone(closed, sent):
+    with websocket(closed) as link:
+        link.sendall(sent)
+        assert is_closed(link, 8)
+    assert closed.post({"procedure": "wamp.session.count"})[0] == 200
+
+
+@pytest.mark.faults
+def test_garbage_does_not_fill_the_log(closed):
+    before = len(closed.log)
+    for number in range(300):
+        with websocket(closed) as link:
+            link.sendall(text_frame(b"[%d" % number) if number % 2 else b"\xff" * number)
+    for _ in range(100):
+        with socket.create_connection(("127.0.0.1", closed.port), 10) as link:
+            link.sendall(b"\x16\x03\x01garbage" * 10)
+    assert closed.post({"procedure": "wamp.session.count"})[0] == 200
+    assert len(closed.log) - before < 20_000
+
+
+@pytest.mark.faults
+def test_who_does_not_say_who_it_is_in_time_is_sent_away(closed):
+    """One says nothing, not even TLS; one is a websocket that says nothing; one sends a request byte by byte."""
+    began = time.monotonic()
+    with (
+        socket.create_connection(("127.0.0.1", closed.port), 10) as bare,
+        websocket(closed) as silent,
+        closed.tls_socket() as slow,
+    ):
+        with contextlib.suppress(OSError):
+            while time.monotonic() - began < 20:
+                slow.sendall(b"G")
+                time.sleep(0.2)
+        assert 5 < time.monotonic() - began < 14
+        assert is_closed(bare, 2)
+        assert is_closed(silent, 2)
