@@ -5,6 +5,7 @@ import re
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -121,7 +122,7 @@ class SiteTable:
 
     identities: Mapping[str, Identity] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def directors(self) -> frozenset[str]:
         """The instance-ids of all directors."""
         found = (each.instances for each in self.identities.values() if each.role == "director")

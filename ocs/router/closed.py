@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any, Final
 
-from ocs.keys.certificates import SERVER_FILE, SERVER_KEY_FILE, chain_files
+from ocs.errors import KeysError
+from ocs.keys.certificates import SERVER_FILE, SERVER_KEY_FILE, Certificate, chain_files
 from ocs.keys.table import ROLES, SiteTable
 from ocs.router.config import HubLike, crossbar_config
 
@@ -27,9 +28,11 @@ def closed_config(hub: HubLike, keys: Path, *, host: str | None = None, port: in
 
     Raises:
         RouterError: a URL of the hub cannot be served.
-        KeysError: the keys folder has no table.
+        KeysError: the keys folder has no table or no certificate, or one that is broken.
     """
     SiteTable.read(keys)
+    if Certificate.read(keys) is None:
+        raise KeysError(f"no {keys / SERVER_FILE}: a closed router needs a certificate; `ocs keys init` makes it")
     folder = keys.absolute()
     config = crossbar_config(hub, host=host, port=port, secure=True)
     worker = config["workers"][0]

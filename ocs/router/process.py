@@ -43,6 +43,9 @@ POLL_S = 0.05
 _NOISE = re.compile(r"^Traceback|^Invalid node configuration|^crossbar\.common\.checkconfig|shutting down")
 """Lines of crossbar's log that do not tell why it ended."""
 
+_FAILED_PART = re.compile(r"""error=<wamp\.error\.runtime_error>, args=\[(['"])(.*?)\1\]""")
+"""What a part of the router, such as the guard of a closed one, gave as the reason why it cannot work."""
+
 _NUMPY_NOISE = re.compile(r"^A module that was compiled using NumPy.*?_ARRAY_API not found$", re.DOTALL | re.MULTILINE)
 """What a serializer that we do not use says of itself at every start, where it was built for an older NumPy."""
 
@@ -144,8 +147,15 @@ def last_words(log: Path, lines: int = 2) -> str:
     text = _NUMPY_NOISE.sub("", text)
     spoken = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith((" ", "]"))]
     telling = [line for line in spoken if not _NOISE.search(line)]
-    causes = [line.partition("Error: ")[2] for line in telling if line.startswith("twisted.internet.error.")]
+    causes = [cause for line in telling if (cause := _cause_in(line))]
     return "; ".join(dict.fromkeys((causes or telling)[-lines:])) or "nothing in its log"
+
+
+def _cause_in(line: str) -> str:
+    if line.startswith("twisted.internet.error."):
+        return line.partition("Error: ")[2]
+    part = _FAILED_PART.search(line)
+    return part[2].replace("\\'", "'") if part else ""
 
 
 def stop_tree(pid: int, *, how: signal.Signals = signal.SIGTERM, timeout: float = 10.0) -> None:

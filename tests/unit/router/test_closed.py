@@ -59,3 +59,10 @@ def test_without_tls_it_is_not_served(keys, key, url):
 def test_it_needs_a_table(tmp_path):
     with pytest.raises(KeysError, match="ocs keys init"):
         config(tmp_path)
+
+
+@pytest.mark.parametrize(("missing", "told"), [("server.crt", "ocs keys init"), ("server.key", "server.key")])
+def test_it_needs_a_certificate(keys, missing, told):
+    (keys / missing).unlink()
+    with pytest.raises(KeysError, match=told):
+        config(keys)

@@ -98,6 +98,11 @@ twisted.internet.error.CannotListenError: Couldn't listen on 127.0.0.1:18777: [E
 Could not start node: Traceback (most recent call last):
 autobahn.wamp.exception.ApplicationError: ApplicationError(error=<crossbar.error.cannot_listen>, args=['Cannot listen'])
 """
+GUARD = """\
+Could not start node: Traceback (most recent call last):
+autobahn.wamp.exception.ApplicationError: ApplicationError(error=<wamp.error.runtime_error>, args=["/k/site.json is \
+no JSON: Expecting \\',\\' delimiter"], kwargs={}, enc_algo=None)
+"""
 NUMPY = """\
 A module that was compiled using NumPy 1.x cannot be run in
 NumPy 2.4.6 as it may crash.
@@ -111,6 +116,7 @@ AttributeError: _ARRAY_API not found
     [
         (REFUSED, "'acess_log' unknown in Web transport 'options'"),
         (BUSY, "Couldn't listen on 127.0.0.1:18777: [Errno 98] Address already in use."),
+        (GUARD, "/k/site.json is no JSON: Expecting ',' delimiter"),
         (NUMPY, "nothing in its log"),
         (NUMPY + REFUSED, "'acess_log' unknown in Web transport 'options'"),
         ("", "nothing in its log"),
