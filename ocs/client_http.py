@@ -264,6 +264,9 @@ def _names(entries: Sequence[Any]) -> list[Any]:
 
 
 def _describe(error: ExchangeError, url: str, procedure: str, repeatable: bool) -> str:
+    if isinstance(error, NotDeliveredError) and "SSL" in str(error):
+        advice = "compare ca.crt in the folder of keys (--site-keys, $OCS_KEYS, the site config file's 'keys')"
+        return f"What answers at {url} is not known as this site's router ({error}): {advice}"
     if isinstance(error, NotDeliveredError):
         return f"No router at {url} ({error}): start the router, or check wamp_http in the site config file"
     if isinstance(error, DeadlineError):

@@ -64,7 +64,8 @@ def _explain(name: str, procedure: str, url: str) -> str | None:
     return {
         "wamp.error.no_such_procedure": f"Nobody serves {procedure} at {url}: the agent is not running, "
         "or it has another instance-id or address root",
-        "wamp.error.not_authorized": f"The router at {url} gives no access to {procedure}: check the address root",
+        "wamp.error.not_authorized": f"The router at {url} gives no access to {procedure}: check the address root, "
+        "and at a closed site the role of our key",
         "wamp.error.canceled": f"{procedure}: the agent went away in the middle of the call",
     }.get(name)
 

@@ -113,6 +113,9 @@ class Transport(WampWebSocketClientProtocol):  # type: ignore[misc]
         if resting is not None:
             resting.cancel()
         super().connectionLost(reason)
+        distrust = _distrust(reason.value)
+        if distrust:
+            self.factory.on_refused(distrust)
         self.factory.on_lost()
 
     def failHandshake(self, reason: str) -> None:  # noqa: N802 - autobahn's name
@@ -304,6 +307,18 @@ class TransportFactory(WampWebSocketClientFactory):  # type: ignore[misc]
             autoPingSize=12,
             autoPingRestartOnAnyTraffic=True,
         )
+
+
+def _distrust(error: BaseException) -> str:
+    """Tell why the other end of a TLS connection is not the site's router; empty where something else has ended it."""
+    if type(error).__module__.split(".")[0] not in ("OpenSSL", "service_identity"):
+        return ""
+    details = error.args[0] if error.args else ""
+    reasons = [entry[-1] for entry in details if entry] if isinstance(details, list) else [type(error).__name__]
+    return (
+        f"TLS fails ({', '.join(map(str, reasons))}): it is not the site's own router, or the site's ca.crt is not "
+        "here; `ocs doctor` tells more"
+    )
 
 
 async def _awaited(result: Any) -> Any:

@@ -2,17 +2,26 @@
 
 import json
 import time
+from functools import partial
 
 import pytest
 import yaml
+from autobahn.twisted.wamp import ApplicationSession
+from autobahn.wamp.types import ComponentConfig
+from pytest_twisted import ensureDeferred
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 
 from ocs import access_diagnosis
 from ocs.cli import doctor
 from ocs.diagnosis import Level
-from ocs.keys.finding import AUTHORITY_FILE
+from ocs.errors import ControlClientError
+from ocs.keys.finding import AUTHORITY_FILE, find_keys
 from ocs.keys.making import make_site
 from ocs.keys.table import Identity
+from ocs.ocs_client import OCSClient
 from ocs.router.ports import free_port
+from ocs.wamp.link import RouterLink
 from tests.harness.closed_site import ClosedSite
 
 
@@ -67,6 +76,15 @@ def test_another_authority_s_router_is_not_the_site_s(closed, tmp_path):
     assert found.level is Level.OK
 
 
+def test_a_client_does_not_send_its_token_to_a_router_that_is_not_the_site_s(closed, tmp_path):
+    make_site(tmp_path, [Identity("client", "client")], ["127.0.0.1"], time.time())
+    place = (
+        f"--site none --site-http {closed.http_url} --site-realm {closed.realm} --address-root {closed.root}".split()
+    )
+    with pytest.raises(ControlClientError, match="is not known as this site's router"):
+        OCSClient("fake-1", args=[*place, "--site-http", closed.http_url, "--site-keys", str(tmp_path)])
+
+
 @pytest.mark.parametrize(
     ("ahead", "level", "words"), [(0, Level.OK, ""), (90, Level.WARN, "behind"), (-90, Level.WARN, "ahead")]
 )
@@ -89,3 +107,17 @@ def test_where_no_router_answers_nothing_is_said_of_it(tmp_path):
     assert list(access_diagnosis.check_access(url, "realm", closed=True)) == []
     assert list(access_diagnosis.check_certificate(url, tmp_path)) == []
     assert list(access_diagnosis.check_clock_of_router(f"https://127.0.0.1:{unused_port}/call", time.time)) == []
+
+
+@ensureDeferred
+async def test_a_session_that_does_not_trust_the_router_tells_why_it_does_not_join(closed, tmp_path):
+    make_site(tmp_path, [Identity("client", "client")], ["127.0.0.1"], time.time())
+    told = Deferred()
+    session = ApplicationSession(ComponentConfig(closed.realm))
+    find = partial(find_keys, tmp_path, ["client"])
+    link = RouterLink(
+        session, closed.url, closed.realm, reactor=reactor, timeout=0.5, on_give_up=told.callback, keys=find
+    )
+    link.start()
+    assert "it is not the site's own router, or the site's ca.crt is not here" in await told
+    await link.stop()
