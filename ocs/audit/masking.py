@@ -162,7 +162,22 @@ def mask(params: Any) -> Masked:
     masker = _Masker()
     shown = masker.shown(params, 0)
     secrets = sorted({secret for secret in masker.secrets if len(secret) >= _TELLING}, key=len, reverse=True)
+    if secrets:
+        shown = _scrubbed(shown, [secret for secret in secrets if len(secret) >= _BEGINNING])
     return Masked(shown, tuple(secrets), masker.changed)
+
+
+def _scrubbed(shown: Any, secrets: list[str]) -> Any:
+    """Return what is shown without the secrets where they stand a second time, under another name."""
+    if isinstance(shown, dict):
+        return {_scrubbed(key, secrets): _scrubbed(value, secrets) for key, value in shown.items()}
+    if isinstance(shown, list):
+        return [_scrubbed(value, secrets) for value in shown]
+    return SHOWN if isinstance(shown, str) and any(_is_in(secret, shown) for secret in secrets) else shown
+
+
+def _is_in(secret: str, shown: str) -> bool:
+    return secret in shown or (len(shown) > _LONGEST and secret[:_BEGINNING] in shown)  # it may have been cut
 
 
 class _Masker:

@@ -96,7 +96,7 @@ class AuditTrail:
             BRIDGE if caller.bridged else self._peers.known(caller.session),
             masked.params,
             int(code),
-            masked.clean(message, op),
+            masked.clean(message, op) if op == subject else mask_text(message),
             session_id,
         )
         if action == "start" and code == OK and session_id is not None:

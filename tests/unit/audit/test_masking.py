@@ -47,6 +47,7 @@ def with_secret(draw):
                 lambda: {name: pad + SECRET},
                 lambda: {name: {"a": [SECRET, 3]}},
                 lambda: {name: [SECRET]},
+                lambda: {name: SECRET, "other": pad + SECRET},
                 lambda: [f"--{name.replace(' ', '-')}", SECRET],
                 lambda: [name, SECRET],
                 lambda: {"name": name, "value": SECRET},
@@ -112,6 +113,11 @@ def test_what_is_no_secret_is_shown_as_it_is(params):
     masked = mask(params)
     assert masked.params == params
     assert not masked.changed
+
+
+def test_a_secret_that_stands_twice_is_shown_nowhere():
+    params = {"password": SECRET, "again": [f"is {SECRET}", "fine"], SECRET: 1}
+    assert mask(params).params == {"password": "***", "again": ["***", "fine"], "***": 1}
 
 
 def test_what_is_long_or_many_is_shortened_and_says_so():
