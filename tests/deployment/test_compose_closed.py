@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +26,7 @@ SERVICES = ("router", "ocs-registry", "ocs-fake-1")
 def site(images, tmp_path_factory):
     *commands, _up = CLOSING.splitlines()
     running = ComposeSite(copy_sources(tmp_path_factory.mktemp("closed-compose")), images)
+    running.env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     running.run("bash", "-ec", "\n".join(commands))
     running.env["COMPOSE_FILE"] = "compose.yaml:compose.closed.yaml"
     keys = running.folder / "keys"
