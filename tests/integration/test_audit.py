@@ -1,5 +1,8 @@
 """What agents on a real router write down of what is asked of them."""
 
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -114,6 +117,18 @@ def test_what_the_agent_starts_and_stops_by_itself(prove, site):
         ("stop", "count", "agent itself", OK),
         ("end", "count", "anonymous", OK),
     ]
+
+
+def test_ocs_audit_finds_what_the_sites_agents_have_written(prove, site):
+    agent = prove()
+    run(agent, "echo")
+    having(site, 2)
+    command = [sys.executable, "-m", "ocs.cli.main", "audit", *site.args, "--agent", agent.instance_id, "-n", "1"]
+    environment = {**os.environ, "OCS_STATE_DIR": str(site.state_dir)}
+    shown = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20, check=True).stdout
+    heading, line = shown.splitlines()
+    assert heading.split()[:3] == ["time", "(UTC)", "agent"]
+    assert line.split()[2:] == [agent.instance_id, "anonymous", "HTTP", "bridge", "end", "echo", "succeeded"]
 
 
 @ensureDeferred
