@@ -122,6 +122,9 @@ class AccessGate:
 
         def heard(event: Any, details: Any = None) -> "Deferred[None]":
             publisher = getattr(details, "publisher", None)
+            if getattr(details, "forward_for", None):  # an open site's router believes anybody's word for who it is
+                self._log.error("access rules on the topic of {director}, but not from it: refused", director=director)
+                return succeed(None)
             if getattr(details, "publisher_authrole", None) in _NO_DIRECTORS:
                 self._log.error(
                     "access rules on the topic of {director} from a key that is no director's", director=director

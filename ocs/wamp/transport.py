@@ -202,6 +202,10 @@ class Transport(WampWebSocketClientProtocol):  # type: ignore[misc]
     def _take_message(self, message: Message) -> None:
         if self._is_repeated_refusal(message):
             return
+        if isinstance(message, Invocation) and message.forward_for:
+            # It says for whom it calls, which the router of an open site believes of anybody; the last is who it is.
+            message.caller = message.forward_for[-1].get("session")
+            message.caller_authid = message.caller_authrole = None
         try:
             self._session.onMessage(message)
         except Exception:  # a protocol violation of the router

@@ -1,5 +1,7 @@
 """The agent's side of access control: levels, refusals, and what is told of it."""
 
+from types import SimpleNamespace
+
 import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 
@@ -83,6 +85,15 @@ def test_the_director_is_asked_for_the_rules():
     ((_, topic, options),) = gate("director:acc").subscriptions(agent)
     assert topic == "observatory.acc.feeds.controls"
     assert options == {"details": True}
+
+
+def test_rules_that_claim_to_be_forwarded_are_refused():
+    """The router of an open site believes of anybody that it speaks for the director."""
+    made = gate("director:acc")
+    ((heard, _, _),) = made.subscriptions(Agent(Deferred()))
+    details = SimpleNamespace(publisher=1, publisher_authrole=None, forward_for=[{"session": 1}, {"session": 2}])
+    assert heard([{"reset": True}, {}], details).called
+    assert "not from it" in made._log.of("error")[0]
 
 
 @pytest.mark.parametrize("policy", ["", "override:a,b"])
