@@ -96,8 +96,8 @@ class SiteSession(RouterSession):
 
     def onMessage(self, msg: Any) -> None:  # noqa: N802 - crossbar's name
         """Take a message, unless it is one that only a forger or another router would send."""
-        if self._session_id is None and isinstance(msg, message.Hello):
-            if self._has_asked:
+        if self._session_id is None:
+            if self._is_leaving or (self._has_asked and isinstance(msg, message.Hello)):
                 self._cut_soon()
                 return
             self._has_asked = True
@@ -157,10 +157,10 @@ class SiteSession(RouterSession):
         if self._is_leaving or self.host.admission.is_good(self.identity, self.public):
             return
         self.host.log_line(f"{self._authid} is sent away: its key was revoked or has ended, or it has other rights now")
+        self._cut_soon()
         self.leave(  # type: ignore[no-untyped-call]
             reason="wamp.close.killed", message="this key has been revoked, has ended, or has other rights"
         )
-        self._cut_soon()
 
     def _is_answer_for_another(self, msg: Any) -> bool:
         """Tell whether it is an error that ends somebody else's call; crossbar looks at results alone."""
@@ -170,6 +170,7 @@ class SiteSession(RouterSession):
         return invocation is not None and invocation.callee is not self
 
     def _refusal(self, reason: str) -> Any:
+        self._is_leaving = True
         wait = self.host.admission.delay(self._place[0])
         reactor.callLater(wait + _FAREWELL_S, self._cut)
         denial = Deny(_REFUSED, reason)
@@ -181,8 +182,9 @@ class SiteSession(RouterSession):
         return answer
 
     def _cut_soon(self) -> None:
-        self._is_leaving = True
-        reactor.callLater(_FAREWELL_S, self._cut)
+        if not self._is_leaving:
+            self._is_leaving = True
+            reactor.callLater(_FAREWELL_S, self._cut)
 
     def _cut(self) -> None:
         if self._transport is not None:
