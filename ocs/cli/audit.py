@@ -101,9 +101,10 @@ def _finder(args: argparse.Namespace) -> Callable[[], list[Path]]:
     """Return what finds the audit files."""
     if args.places:
         return lambda: audit_files(args.places)
+    given = [Path(args.working_dir or ".", args.log_dir).expanduser()] if args.log_dir else []
     config, host, _ = site_config.get_config(args, site_config.CONTROL)
     site_config.add_site_attributes(args, config, host)
-    places = places_of(args, config)
+    places = given + places_of(args, config)
 
     def find() -> list[Path]:
         found = audit_files([place for place in places if place.is_dir()])

@@ -94,6 +94,9 @@ def test_the_site_file_tells_where_to_look(capsys, site, tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(record._replace(instance=path.name.split(".")[1]).line())
     assert sorted(r["instance"] for r in json.loads(told(capsys, *site, "--json"))) == ["a", "c", "e"]
+    (tmp_path / "logs").rename(tmp_path / "elsewhere")
+    found = json.loads(told(capsys, *site, "--log-dir", str(tmp_path / "elsewhere"), "--json"))
+    assert sorted(r["instance"] for r in found) == ["a", "c", "e"]
 
 
 @pytest.mark.parametrize("words", [["--since", "yesterday"], ["--since", "-1h"], ["-n", "x"], ["--nonsense"]])
