@@ -90,7 +90,7 @@ def check_admission(
     admitted = 0
     for path in filter(Path.exists, (key_path(folder, name) for name in (*instances, CLIENT))):
         why = _why_refused(ws_url, realm, path, timeout)
-        if why:  # the router makes those wait who show bad keys again and again, and our agents with us: no further one
+        if why:  # the router answers late to who shows bad keys again and again; one tells enough
             advice = "`ocs keys check` on the router's machine tells more; `ocs keys rotate` there makes a new key"
             yield Finding("admission", Level.FAIL, f"the router does not admit {path.stem}: {why}", advice)
             return
