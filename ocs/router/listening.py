@@ -56,6 +56,8 @@ class SitePort(MaxConnectionsFactory):
         while hasattr(site, "wrappedFactory"):  # TLS
             site = site.wrappedFactory
         site.requestFactory = self._make_request
+        # HTTP/2 would be a second way in, with streams and bodies that nobody here counts.
+        site.acceptableProtocols = lambda: [b"http/1.1"]
 
     def _make_request(self, *arguments: Any, **keywords: Any) -> CallRequest:
         request = request_factory(self.host.tokens.identify)(*arguments, **keywords)

@@ -417,6 +417,17 @@ def test_without_tls_nothing_is_answered(closed):
             assert b"HTTP" not in link.recv(1000)
 
 
+def test_there_is_no_second_way_in_by_http_2(closed):
+    context = ssl.create_default_context(cafile=str(closed.ca))
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    with (
+        socket.create_connection(("127.0.0.1", closed.port), 10) as link,
+        context.wrap_socket(link, server_hostname="127.0.0.1") as secure,
+    ):
+        assert secure.selected_alpn_protocol() == "http/1.1"
+        assert secure.version() == "TLSv1.3"
+
+
 def test_another_authority_does_not_vouch_for_it(closed):
     with (
         socket.create_connection(("127.0.0.1", closed.port), 10) as link,
