@@ -14,7 +14,8 @@ SECRET = "Zq7#xvTk9Lw"
 NAMES = [
     "password", "Password", "PASSWD", "db_password", "newPassword2", "secret", "clientSecret", "API-KEY", "apiKey",
     "api_token", "token", "credentials", "private.key", "ssh_key", "pw", "user_pw", "Authorization", "keys",
-    "hashed_pass", "passphrase", "admin password", "influx-token",
+    "hashed_pass", "passphrase", "admin password", "influx-token", "passcode", "root_pwd", "session_cookie", "psk",
+    "jwt", "auth", "bearer", "key_2", "privateKeyFile",
 ]  # fmt: skip
 FORMS = [
     lambda name, pad: {name: SECRET},
