@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 
 from ocs.keys.table import Identity
 
-__all__ = ["IDLE_S", "MAX_CALLS", "MAX_SESSIONS", "CallerSessions", "Place", "TooManyError"]
+__all__ = ["IDLE_S", "MAX_CALLS", "MAX_SESSIONS", "CallerSessions", "Place", "TooManyError", "has_same_rights"]
 
 MAX_SESSIONS: Final = 200
 """How many callers may have a session at a time."""
@@ -34,6 +34,13 @@ class Place(Protocol):
 
 class TooManyError(Exception):
     """There are as many calls or callers as there may be."""
+
+
+def has_same_rights(one: Identity, other: Identity | None) -> bool:
+    """Tell whether two are the same and may do the same, be it with other keys: a new key ends nobody's call."""
+    if other is None:
+        return False
+    return (one.name, one.role, one.instances) == (other.name, other.role, other.instances)
 
 
 @dataclass(eq=False)
@@ -96,7 +103,7 @@ class CallerSessions:
 
     def _entry(self, identity: Identity) -> _Entry:
         entry = self._entries.get(identity.name)
-        if entry is not None and (entry.identity != identity or not entry.session.is_attached()):
+        if entry is not None and not (has_same_rights(entry.identity, identity) and entry.session.is_attached()):
             self._close(entry)
             entry = None
         return entry or self._open(identity)

@@ -21,7 +21,7 @@ from ocs.errors import KeysError
 from ocs.keys.table import ROLES, Identity
 from ocs.router.admission import Admission
 from ocs.router.bridge import Bridge, Tokens
-from ocs.router.bridge_sessions import CallerSessions
+from ocs.router.bridge_sessions import CallerSessions, has_same_rights
 from ocs.router.door import Door
 from ocs.router.listening import Nothing, take_over
 from ocs.router.site_role import SiteRole
@@ -77,13 +77,17 @@ class Guard(ApplicationSession):  # type: ignore[misc]
         )
 
     def close_session(self, session: ApplicationSession) -> None:
-        """Let it leave."""
+        """Let it leave; who waits for an answer there gets none."""
         self._worker._router_session_factory.remove(session)
+        session._errback_outstanding_requests(
+            ApplicationError("wamp.error.canceled", "the caller's key was revoked, or has other rights now")
+        )
 
     def _look(self) -> None:
         self._try(self.admission.refresh)
         self._try(self.door.sweep)
-        self._try(self.callers.sweep, lambda each: self.admission.table.identities.get(each.name) == each)
+        table = self.admission.table
+        self._try(self.callers.sweep, lambda each: has_same_rights(each, table.identities.get(each.name)))
         for session in list(self._router._session_id_to_session.values()):
             if isinstance(session, SiteSession):
                 self._try(session.leave_unless_good)

@@ -12,7 +12,8 @@ from autobahn.wamp.exception import ApplicationError
 from autobahn.wamp.types import CallOptions, PublishOptions, RegisterOptions, SubscribeOptions
 from pytest_twisted import ensureDeferred
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, DeferredQueue, gatherResults
+from twisted.internet.threads import deferToThread
 
 from ocs.keys.making import revoke, rotate
 from ocs.keys.signing import SigningKey
@@ -369,6 +370,37 @@ async def test_who_gets_other_rights_has_to_join_again(closed):
     async with closed.session("fake-5", key=key) as observer:
         with refused():
             await observer.register(lambda: 1, "observatory.fake-5")
+
+
+@ensureDeferred
+async def test_a_call_by_http_outlives_a_new_key_and_ends_when_its_caller_is_revoked(closed):
+    key = closed.add("script", "client")
+    closed.wait_until_known("script", key)
+    async with closed.session("fake-1") as agent:
+        answer, asked = Deferred(), DeferredQueue()
+
+        def answer_later():
+            asked.put(None)
+            return answer
+
+        await agent.register(answer_later, "observatory.fake-1")
+        token = {"Authorization": f"Bearer {key.token(closed.realm, time.time())}"}
+
+        def call():
+            return deferToThread(closed.post, {"procedure": "observatory.fake-1"}, None, **token)
+
+        first = call()
+        await asked.get()
+        rotate(closed.keys, "script", time.time())
+        closed.wait_until_known("script")
+        answer.callback(5)
+        assert await first == (200, {"args": [5]})
+        answer = Deferred()
+        second = call()
+        await asked.get()
+        revoke(closed.keys, "script")
+        status, told = await second.addTimeout(5, reactor)
+        assert (status, told["error"]) == (200, "wamp.error.canceled")
 
 
 @ensureDeferred

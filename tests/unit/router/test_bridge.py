@@ -281,6 +281,14 @@ def test_a_caller_who_changes_has_no_old_session(world):
     assert place.inside == {}
 
 
+def test_a_new_key_ends_nobody_s_session(world):
+    place, _, sessions = world
+    sessions.call(CLIENT, "o", [], {})
+    [session] = place.inside
+    sessions.call(Identity("client", "client", (), (PublicKey("0" * 64),)), "o", [], {})
+    assert list(place.inside) == [session]
+
+
 def test_a_session_that_the_router_ended_is_opened_anew(world):
     place, _, sessions = world
     sessions.call(CLIENT, "o", [], {})
