@@ -200,5 +200,12 @@ class Membership:
 
 
 def _options(function: Handler, *, take_over: bool) -> RegisterOptions | None:
-    wants = CALL_DETAILS if CALL_DETAILS in inspect.signature(function).parameters else None
+    wants = CALL_DETAILS if _has_parameter(function, CALL_DETAILS) else None
     return RegisterOptions(force_reregister=take_over or None, details_arg=wants) if wants or take_over else None
+
+
+def _has_parameter(function: Handler, name: str) -> bool:
+    try:
+        return name in inspect.signature(function).parameters
+    except (TypeError, ValueError):  # a function of a C library does not tell
+        return False
