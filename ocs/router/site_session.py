@@ -1,6 +1,7 @@
 """The router's end of a connection at a closed site: who it is, and that it speaks for nobody else."""
 
 import re
+import sys
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -68,8 +69,9 @@ class BoundedLog:
     error = critical = warn
 
     def failure(self, form: str = "", failure: object = None, **_: object) -> None:
-        """Tell of an exception."""
-        self._tell(form, f"a connection: {failure or form}"[:500])
+        """Tell of an exception, the one that is being handled unless given."""
+        error = getattr(failure, "value", None) or sys.exception()
+        self._tell(f"{form} {type(error)}", f"a connection: {type(error).__name__}: {error or form}"[:500])
 
 
 class SiteConnection(WampWebSocketServerProtocol):
