@@ -23,6 +23,8 @@ __all__ = ["add_arguments", "follow", "places_of", "run"]
 _SPAN: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(s|m|min|h|d|w)", re.ASCII)
 _UNITS: Final = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
+_STATE_OF_UP: Final = "state"
+"""Where `ocs up` has its agents keep their state: beside the site file that it writes."""
 _LINES: Final = 200
 _LOOK_EVERY: Final = 0.5
 """Time between two looks for what is new, in s."""
@@ -125,7 +127,11 @@ def places_of(args: argparse.Namespace, config: site_config.SiteConfig) -> list[
     """
     logs = [(host.working_dir, host.log_dir) for host in config.hosts.values()]
     states = [(host.working_dir, host.state_dir) for host in config.hosts.values()]
-    states += [(".", os.environ.get("OCS_STATE_DIR")), (".", args.state_dir)]
+    states.append((".", os.environ.get("OCS_STATE_DIR")))
+    if config.source_file and (up := Path(config.source_file).parent / _STATE_OF_UP / args.site_realm).is_dir():
+        states.append((".", str(up.parent)))
+    else:
+        states.append((".", args.state_dir))
     here = args.working_dir
 
     def whole(base: str, folder: str) -> Path:

@@ -35,7 +35,7 @@ hub: {{wamp_server: "ws://localhost:8001/ws", wamp_http: "http://localhost:8001/
   address_root: observatory}}
 hosts:
   one: {{log-dir: {tmp_path}/logs, agent-instances: []}}
-  two: {{state-dir: {tmp_path}/state, agent-instances: []}}
+  two: {{state-dir: {tmp_path}/kept, agent-instances: []}}
 """
     )
     return ["--site-file", str(path)]
@@ -87,13 +87,16 @@ def test_the_site_file_tells_where_to_look(capsys, site, tmp_path):
     for path, record in (
         (tmp_path / "logs" / "observatory.a.audit.jsonl", STARTED),
         (tmp_path / "logs" / "elsewhere.b.audit.jsonl", STARTED),
-        (tmp_path / "state" / "r" / "observatory.c.audit.jsonl", REFUSED),
-        (tmp_path / "state" / "other-realm" / "observatory.d.audit.jsonl", REFUSED),
+        (tmp_path / "kept" / "r" / "observatory.c.audit.jsonl", REFUSED),
+        (tmp_path / "kept" / "other-realm" / "observatory.d.audit.jsonl", REFUSED),
         (tmp_path / "home" / "ocs" / "r" / "observatory.e.audit.jsonl", REFUSED),
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(record._replace(instance=path.name.split(".")[1]).line())
     assert sorted(r["instance"] for r in json.loads(told(capsys, *site, "--json"))) == ["a", "c", "e"]
+    (tmp_path / "state" / "r").mkdir(parents=True)  # of `ocs up`, whose agents have nothing in the home directory
+    assert sorted(r["instance"] for r in json.loads(told(capsys, *site, "--json"))) == ["a", "c"]
+    (tmp_path / "state" / "r").rmdir()
     (tmp_path / "logs").rename(tmp_path / "elsewhere")
     found = json.loads(told(capsys, *site, "--log-dir", str(tmp_path / "elsewhere"), "--json"))
     assert sorted(r["instance"] for r in found) == ["a", "c", "e"]
