@@ -1,6 +1,7 @@
 """A real closed router: who is let in, what each role may do, and what happens when the table changes."""
 
 import contextlib
+import resource
 import socket
 import ssl
 import time
@@ -19,6 +20,7 @@ from ocs.keys.making import revoke, rotate
 from ocs.keys.signing import SigningKey
 from ocs.keys.table import SiteTable
 from ocs.router import health
+from ocs.router.door import MOST_UNKNOWN
 from ocs.router.strangers import LATE_S, PROMPT_REFUSALS
 from tests.harness.closed_site import ClosedSite, KeySession
 
@@ -480,14 +482,28 @@ def websocket(site):
 
 
 @pytest.mark.faults
-def test_those_who_say_nothing_leave_room_for_others(closed):
-    silent = [websocket(closed) for _ in range(150)]
+def test_those_who_say_nothing_leave_room_for_others(closed, many_files):
+    silent = [websocket(closed) for _ in range(50)]
+    silent += [socket.create_connection(("127.0.0.1", closed.port), 10) for _ in range(MOST_UNKNOWN)]
     try:
         assert closed.post({"procedure": "wamp.session.count"})[0] == 200
         assert health.check(closed.url, closed.realm).ok
+        assert all(is_closed(link, 5) for link in silent[:50])
+        assert not is_closed(silent[-1], 0.1)
     finally:
         for link in silent:
             link.close()
+
+
+@pytest.fixture
+def many_files():
+    """Leave for as many open files as the test needs."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if before[1] < 4 * MOST_UNKNOWN:
+        pytest.skip("a process may not open that many files here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(before[0], 4 * MOST_UNKNOWN), before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @ensureDeferred
