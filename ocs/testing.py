@@ -78,13 +78,15 @@ def _agent_command(agent_path: Path, args: Sequence[str]) -> list[str]:
 
 @contextmanager
 def _started(command: Sequence[str], output: IO[bytes]) -> Iterator["subprocess.Popen[bytes]"]:
-    environment = {**os.environ, "OCS_CONFIG_DIR": str(Path.cwd())}
-    agent = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-    try:
-        yield agent
-    finally:
-        agent.kill()
-        agent.wait()
+    with tempfile.TemporaryDirectory(prefix="ocs-state-", ignore_cleanup_errors=True) as state:
+        # What an agent writes down where the site file names no place is not for whoever runs the tests to keep.
+        environment = {**os.environ, "OCS_CONFIG_DIR": str(Path.cwd()), "XDG_STATE_HOME": state}
+        agent = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        try:
+            yield agent
+        finally:
+            agent.kill()
+            agent.wait()
 
 
 @contextmanager

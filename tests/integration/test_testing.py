@@ -1,5 +1,6 @@
 """An agent author's suite, on a real router: the agent by its script, the client as soon as it answers."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,11 @@ def test_a_suite_of_an_agent_author(site, router, tmp_path):
     agent = str(Path(ocs.agents.fake_data.agent.__file__))
     (site.directory / "test_suite.py").write_text(SUITE.format(agent=agent, port=router.port))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(site.directory)]
-    done = subprocess.run(command, cwd=site.directory, capture_output=True, text=True, timeout=60, check=False)
+    home = {**os.environ, "HOME": str(tmp_path / "home")}
+    home.pop("XDG_STATE_HOME", None)
+    done = subprocess.run(
+        command, cwd=site.directory, env=home, capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stdout
+    assert not (tmp_path / "home" / ".local" / "state").exists()
     assert "2 passed" in done.stdout
