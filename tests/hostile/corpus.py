@@ -184,7 +184,7 @@ class Garbage:
         kinds = (self._misused, self._nearly_right, self._nonsense, self._query, self._other)
         return self._random.choices(kinds, (30, 30, 20, 10, 10))[0]()
 
-    def _ops(self, *args: Any, **kwargs: Any) -> tuple[str, list[Any], dict[str, Any]]:
+    def _ops(self, /, *args: Any, **kwargs: Any) -> tuple[str, list[Any], dict[str, Any]]:
         return f"{self._address}.ops", list(args), kwargs
 
     def _action(self, name: str) -> str:

@@ -216,6 +216,11 @@ class RawSession:
             self._socket.settimeout(20)
         return False
 
+    @property
+    def socket(self) -> socket.socket:
+        """The connection itself."""
+        return self._socket
+
     def send_raw(self, data: bytes) -> None:
         """Send bytes as they are."""
         self._socket.sendall(data)
