@@ -4,6 +4,7 @@ See docs/developer/testing.md.
 """
 
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,6 +35,11 @@ def pytest_configure() -> None:
     for signum, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(signum) == signal.SIG_IGN:
             signal.signal(signum, usual)
+
+
+def pytest_runtest_setup() -> None:
+    """Set the depth of calls back: what crossbar loads raises it beyond what the stack holds."""
+    sys.setrecursionlimit(1000)
 
 
 def new_router(directory: Path, *, port: int | None = None, hub: Any = HUB) -> Router:
