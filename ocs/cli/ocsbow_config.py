@@ -76,6 +76,9 @@ def _crossbar(args: argparse.Namespace, site: SiteConfig, host: HostConfig | Non
         "wamp_realm": bound.site_realm,
         "address_root": bound.address_root,
         "keys": bound.site_keys,
+        "who_may_connect": "who has one of the keys"
+        if bound.site_keys
+        else "everybody: `ocs keys init` closes the site",
         "controlled_here": ours is not None,
         "config_dir": ours.cbdir if ours is not None else None,
         "binary": ours.binary if ours is not None else None,

@@ -215,6 +215,15 @@ def test_json_of_an_order_tells_what_was_taken(one_host, capsys):
 # config
 
 
+def test_the_router_s_settings_tell_who_may_connect(site_args, capsys, monkeypatch):
+    assert main(["config", "crossbar", "--json", *site_args(here={})]) == 0
+    assert "everybody" in json.loads(capsys.readouterr().out)["who_may_connect"]
+    monkeypatch.setenv("OCS_KEYS", "/etc/ocs/keys")
+    assert main(["config", "crossbar", "--json", *site_args(here={})]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["keys"], told["who_may_connect"]) == ("/etc/ocs/keys", "who has one of the keys")
+
+
 @pytest.mark.parametrize("topic", ["summary", "plugins", "crossbar"])
 def test_what_the_site_file_says_needs_no_router(topic, site_args, capsys):
     args = site_args("http://127.0.0.1:9/call", h1=HOST)
