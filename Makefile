@@ -4,7 +4,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test check format bench dashboards soak soakpysmurf clean venv peers
+.PHONY: help run test check audit format bench dashboards soak soakpysmurf clean venv peers
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 12
@@ -37,6 +37,9 @@ check: $(VENV)/.dev ## format, lint, types, import contracts
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+audit: $(VENV)/.dev ## look for security advisories about the installed packages
+	@$(BIN)/python .ci/dependencies.py
 
 format: $(VENV)/.dev ## rewrite the code in the house format
 	@$(BIN)/ruff format .

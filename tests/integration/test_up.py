@@ -82,7 +82,7 @@ def test_the_commands_that_it_shows_work(up, tmp_path):
     outputs = []
     for command in commands:
         typed = {"input": "print(client.count.status())\n"} if " shell " in command else {"stdin": subprocess.DEVNULL}
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S602 - the commands of the page
             command, shell=True, capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False, **typed
         )
         assert done.returncode == 0, done.stderr

@@ -163,7 +163,10 @@ def test_the_installed_classes_are_listed_with_their_plugins(run):
     [
         ([], "Give --instance-id, or set INSTANCE_ID"),
         (["--instance-id", "zap"], "it has: tell, none, broken"),
-        (["--instance-id", "none"], "no installed plugin has the agent class 'NoAgent'; known: AccessDirector, AggregatorAgent"),
+        (
+            ["--instance-id", "none"],
+            "no installed plugin has the agent class 'NoAgent'; known: AccessDirector, AggregatorAgent",
+        ),
         (
             ["--instance-id", "broken"],
             "(agent class BrokenAgent) cannot be imported: the module no_such_module",
