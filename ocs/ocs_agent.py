@@ -31,6 +31,7 @@ from ocs.op_session import SESSION_STATUS_CODES, OpSession
 from ocs.params import ParamError, ParamHandler, param
 from ocs.wamp.admission import KeyFinder
 from ocs.wamp.lean_autobahn import (
+    ApplicationError,
     ApplicationSession,
     CloseDetails,
     ComponentConfig,
@@ -59,6 +60,8 @@ _STOP_GRACE = 5.0
 _FLUSH_GRACE = 2.0
 """How long the last messages get to reach the router, and those that recorders lack the disk, in seconds."""
 _HEARTBEAT = 1.0
+_CALLERS = frozenset({"maybeDeferred", "unwindGenerator"})
+"""Twisted's functions that call a procedure: an error that comes from them comes from its arguments."""
 
 Handler = Callable[..., Any]
 
@@ -327,7 +330,17 @@ class OCSAgent(Answering, Hearing, ApplicationSession):  # type: ignore[misc]
             self.access.poll(self)
             self._take_up_work()
 
-    def _serve_recorder(self, request: Any = None, *_more: Any, call_details: Any = None, **_named: Any) -> Any:
+    def onUserError(self, fail: Any, msg: str) -> None:  # noqa: N802 - autobahn's name
+        """Log what one of the agent's own procedures or handlers has failed with.
+
+        Neither a refusal nor a call with arguments that the procedure does not take is one: they are answered.
+        """
+        misused = fail.check(TypeError) and fail.frames and fail.frames[-1][0] in _CALLERS
+        if not (fail.check(ApplicationError) or misused):
+            self.log.error("{what}\n{traceback}", what=msg, traceback=fail.getTraceback())
+
+    def _serve_recorder(self, *args: Any, call_details: Any = None, **named: Any) -> Any:
+        request = args[0] if args else named.get("request")
         return self._keeping.serve(as_from(caller_of(call_details), request))
 
     def _take_up_work(self) -> None:

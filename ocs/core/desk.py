@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,19 @@ from ocs.plain import plain
 __all__ = ["AgentDesk"]
 
 _ACTIONS = ("start", "stop", "abort", "status")
+
+
+_ARGUMENTS = ("action", "op_name", "params", "timeout", "password")
+
+
+def _what_is_wrong(args: Sequence[Any], named: Mapping[str, Any]) -> str:
+    """Return what is wrong with the arguments of a call, or nothing."""
+    if len(args) > len(_ARGUMENTS):
+        return f"{len(args)} arguments; there are {len(_ARGUMENTS)}: {', '.join(_ARGUMENTS)}."
+    if unknown := named.keys() - set(_ARGUMENTS):
+        return f"Unknown arguments: {sorted(unknown)}."[:300]
+    twice = [name for name in _ARGUMENTS[: len(args)] if name in named]
+    return f"Given twice: {', '.join(twice)}." if twice else ""
 
 
 class AgentDesk:
@@ -35,23 +48,22 @@ class AgentDesk:
             "get_agent_class": lambda: agent.class_name,
         }
 
-    def serve_ops(
-        self,
-        action: Any = None,
-        op_name: Any = None,
-        params: Any = None,
-        timeout: Any = None,
-        password: Any = None,
-        call_details: Any = None,
-        **others: Any,
-    ) -> Any:
+    def serve_ops(self, *args: Any, call_details: Any = None, **named: Any) -> Any:
         """Answer a call to ``{address}.ops``. Who calls is in ``call_details``, which no caller can set.
+
+        Args:
+            args: action, operation, parameters, timeout (s) and password, as far as they are given.
+            call_details: autobahn's `CallDetails`.
+            named: the others, by the names in `_ARGUMENTS`.
 
         Returns:
             ``(code, message, session map)``, or a Deferred of it.
         """
-        if others:
-            return ERROR, f"Unknown arguments: {sorted(others)}.", {}
+        wrong = _what_is_wrong(args, named)
+        if wrong:
+            return ERROR, wrong, {}
+        asked = dict(zip(_ARGUMENTS, args, strict=False)) | named
+        action, op_name, params, timeout, password = map(asked.get, _ARGUMENTS)
         if action == "wait":
             return self._agent.wait(op_name, timeout=timeout, password=password)
         if action not in _ACTIONS:
@@ -61,8 +73,9 @@ class AgentDesk:
         ask = partial(self._agent.judge, action, op_name, params, password, caller_of(call_details))
         return deferToThread(ask) if self._agent.access.is_slow(password) else ask()
 
-    def serve_query(self, q: Any = None, **_others: Any) -> Any:
-        """Answer a call to ``{address}``: what this agent is and offers."""
+    def serve_query(self, *args: Any, **named: Any) -> Any:
+        """Answer a call to ``{address}``: what this agent is and offers; the question is ``q``, or the one argument."""
+        q = args[0] if args else named.get("q")
         answer = self._queries.get(q) if isinstance(q, str) else None
         return answer() if answer else {"error": f"unknown query {str(q)[:80]!r}; known: {', '.join(self._queries)}"}
 

@@ -3,6 +3,7 @@
 This is the one module that knows how autobahn's transport works inside.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from inspect import iscoroutine
 from typing import Any
@@ -53,6 +54,11 @@ _LITTLE, _MUCH = 12 << 10, 48 << 10
 _CALL = 48
 """WAMP's number of the message that calls a procedure."""
 
+_TELL_AGAIN = 30.0
+"""Seconds between two lines on what comes of others' mistakes."""
+
+_UNMADE = "no procedure takes these arguments"
+
 _SPECIAL_EVENTS = {"enc_algo", "x_acknowledged_delivery"}
 """Details of events that autobahn itself must look after."""
 
@@ -66,6 +72,7 @@ class Transport(WampWebSocketClientProtocol):  # type: ignore[misc]
     _last_kept = float("-inf")
     _rest_time = _LONGEST_REST
     _resting: Any = None
+    _told_of_misfit = float("-inf")
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
         """Take bytes from the network.
@@ -189,8 +196,11 @@ class Transport(WampWebSocketClientProtocol):  # type: ignore[misc]
     def _call(self, handler: Callable[..., Any], args: Any, keywords: Any) -> None:
         try:
             result = handler(*args, **keywords)
-        except Exception:  # the handler is the agent author's
-            self.log.failure("a subscriber's handler failed: {handler}", handler=handler)
+        except Exception as error:  # the handler is the agent author's
+            if isinstance(error, TypeError) and not _has_begun(error):
+                self._tell_of_misfit(handler, error)
+            else:
+                self.log.failure("a subscriber's handler failed: {handler}", handler=handler)
             return
         if result is not None and (isinstance(result, Deferred) or iscoroutine(result)):
             ensureDeferred(_awaited(result)).addErrback(
@@ -198,6 +208,13 @@ class Transport(WampWebSocketClientProtocol):  # type: ignore[misc]
                     "a subscriber's handler failed: {handler}", failure=failure, handler=handler
                 )
             )
+
+    def _tell_of_misfit(self, handler: Callable[..., Any], error: TypeError) -> None:
+        """Tell of an event that a handler does not take: a publisher's mistake, or malice, so told of now and then."""
+        now = time.monotonic()
+        if now - self._told_of_misfit >= _TELL_AGAIN:
+            self._told_of_misfit = now
+            self.log.warn("events that {handler} does not take are left out: {error}", handler=handler, error=error)
 
     def _take_message(self, message: Message) -> None:
         if self._is_repeated_refusal(message):
@@ -208,9 +225,17 @@ class Transport(WampWebSocketClientProtocol):  # type: ignore[misc]
             message.caller_authid = message.caller_authrole = None
         try:
             self._session.onMessage(message)
-        except Exception:  # a protocol violation of the router
+        except Exception as error:  # a protocol violation of the router, or a call that autobahn cannot make
+            if isinstance(message, Invocation):
+                self._refuse(message, error)
+                return
             self.log.failure("the router broke the WAMP protocol; reconnecting")
             self._bailout(self.CLOSE_STATUS_CODE_PROTOCOL_ERROR, reason="WAMP protocol error")
+
+    def _refuse(self, message: Invocation, error: Exception) -> None:
+        """Answer a call that cannot be made, such as one with a keyword argument ``self``: anybody can send it."""
+        self.log.debug("a call cannot be made: {error}", error=error)
+        self.send(Error(Invocation.MESSAGE_TYPE, message.request, ApplicationError.INVALID_ARGUMENT, args=[_UNMADE]))
 
     def _is_repeated_refusal(self, message: Message) -> bool:
         """Tell whether a call is refused that is over.
@@ -323,6 +348,11 @@ def _distrust(error: BaseException) -> str:
         f"TLS fails ({', '.join(map(str, reasons))}): it is not the site's own router, or the site's ca.crt is not "
         "here; `ocs doctor` tells more"
     )
+
+
+def _has_begun(error: BaseException) -> bool:
+    """Tell whether an error comes from within what was called, rather than from calling it."""
+    return error.__traceback__ is not None and error.__traceback__.tb_next is not None
 
 
 async def _awaited(result: Any) -> Any:

@@ -56,6 +56,8 @@ class Case:
     kept_out: frozenset[tuple[str, str]] = frozenset()
 
 
+_ENVIRONMENT = {"INFLUXDB_V2_URL": "http://127.0.0.1:9", "INFLUXDB_V2_TOKEN": "token", "INFLUXDB_V2_ORG": "ocs"}
+
 _SPAWNED: dict[str, Sequence[Any]] = {
     "request": (None, {}, {"kind": "x"}, {"kind": "SequenceComponent", "componentName": ""}, [], 5),
 }
@@ -143,7 +145,7 @@ class Target:
             known = {"folder": self.folder, "port": free_port(), "udp": free_udp_port()}
             words = [word.format(**known) for word in self.case.arguments]
             self.site.add_instance(self.agent_class, "victim", words)
-            self.handle = start_agent(self.site, "victim", env={"INFLUXDB_V2_URL": "http://127.0.0.1:9"})
+            self.handle = start_agent(self.site, "victim", env=_ENVIRONMENT)
             self.handle.wait_until_ready()
         except BaseException:
             self.__exit__()

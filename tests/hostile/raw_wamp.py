@@ -178,7 +178,7 @@ class RawSession:
         del self._data[:end]
         return opcode, payload
 
-    def call(self, procedure: str, *args: Any, **kwargs: Any) -> list[Any]:
+    def call(self, procedure: str, /, *args: Any, **kwargs: Any) -> list[Any]:
         """Call a procedure and return the router's whole answer; events that come meanwhile are passed over."""
         self.send([CALL, 1 << 40, {}, procedure, list(args), kwargs])
         while True:

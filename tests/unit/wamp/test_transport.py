@@ -150,7 +150,16 @@ async def fails_later(event):
     raise RuntimeError("in the handler")
 
 
-@pytest.mark.parametrize("handler", [fails, fails_later, lambda: None, lambda event: fail(RuntimeError())])
+def test_an_event_that_a_handler_does_not_take_is_told_of_now_and_then():
+    taking = receiver(lambda: None)
+    for _ in range(100):
+        taking.onMessage(msgpack.packb([36, 1, 2, {}, ["event"]]), True)
+    assert len(taking.log.of("warn")) == 1
+    assert taking.log.of("failure") == []
+    assert taking.transport.written == b""
+
+
+@pytest.mark.parametrize("handler", [fails, fails_later, lambda event: fail(RuntimeError()), lambda event: event()])
 def test_a_handler_that_fails_is_logged_and_the_connection_stays(handler):
     taking = receiver(handler)
     taking.onMessage(msgpack.packb([36, 1, 2, {}, ["event"]]), True)
