@@ -30,6 +30,10 @@ from ocs.router.site_session import BoundedLog, SiteConnection, SiteSession
 
 __all__ = ["Guard", "authenticator", "bridge", "nothing"]
 
+MOST_NESTED: Final = 1000
+"""How deep Python may go, as it does by itself; a library of crossbar's allows a hundred times that, which is more than
+the stack has room for: one deeply nested message in JSON would end the router."""
+
 LOOK_EVERY_S: Final = 1.0
 """How often the table is looked at, in seconds: within this time a revoked key is of no use."""
 
@@ -60,6 +64,7 @@ class Guard(ApplicationSession):  # type: ignore[misc]
 
     def onJoin(self, _details: SessionDetails) -> None:  # noqa: N802 - autobahn's name
         """Take over the router's roles and sessions, and the port that is opened next."""
+        sys.setrecursionlimit(MOST_NESTED)
         sys.setrecursionlimit(DEEPEST_CALLS)
         self._router = self._transport._router
         self._worker = self._router._factory.worker

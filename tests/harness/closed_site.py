@@ -96,14 +96,14 @@ class ClosedSite:
         wait_for(lambda: self.post({"procedure": "wamp.session.count"}, None, **token)[0] == 200)
 
     @asynccontextmanager
-    async def session(self, name: str | None, *, key: SigningKey | None = None):
+    async def session(self, name: str | None, *, key: SigningKey | None = None, serializer: Any = CBORSerializer):
         """Join as somebody for the time of the context; None: without a key.
 
         Raises (when entered):
             ConnectionError: the router refused it; its text is the router's reason.
         """
         session = KeySession(self.realm, name, key or (self.key(name) if name else None))
-        await self.join(session)
+        await self.join(session, serializer)
         try:
             yield session
         finally:
@@ -111,9 +111,9 @@ class ClosedSite:
                 session.leave()
             await session.left
 
-    async def join(self, session: "KeySession") -> None:
+    async def join(self, session: "KeySession", serializer: Any = CBORSerializer) -> None:
         """Connect a session of a test's own, by TLS, and wait until it has joined."""
-        factory = WampWebSocketClientFactory(lambda: session, self.url, serializers=[CBORSerializer()])
+        factory = WampWebSocketClientFactory(lambda: session, self.url, serializers=[serializer()])
         trust = optionsForClientTLS("127.0.0.1", trustRoot=Certificate.loadPEM(self.ca.read_bytes()))
         await wrapClientTLS(trust, HostnameEndpoint(reactor, "127.0.0.1", self.port)).connect(factory)
         await session.joined
