@@ -43,7 +43,7 @@ class Case:
 
     Attributes:
         arguments: its command line; ``{folder}``, ``{port}`` and ``{udp}`` are filled in.
-        process: the operation that has to run, or to start, afterwards.
+        process: the operation that has to run, or to start, afterwards; empty: there is none that runs by itself.
         others: procedures of its own beside ``.ops``, by what follows the address.
         tame: parameter to the only values that are sent for it: where others do what they are meant to, for long.
         kept_out: ``(action, operation)`` that end the agent, as they should.
@@ -77,7 +77,7 @@ CASES = {
     "PrometheusExporter": Case(("--port", "{port}")),
     "WatcherAgent": Case(("--rules", "rules.yaml"), "watch"),
     "SequenceManager": Case(("--obs-mode-file", "modes.yaml")),
-    "SequenceComponent": Case(("--prefix", "ESW.primary"), "sequencer"),
+    "SequenceComponent": Case(("--prefix", "ESW.primary"), ""),
     "SpawnAgent": Case(("--prefix", "ESW.spawner"), "main", ("spawn", "kill", "containers"), _SPAWNED),
 }
 
@@ -137,7 +137,9 @@ class Target:
             yaml.safe_dump({"passwords": [{"default": True, "password_1": "", "password_2": "two"}]})
         )
         (self.folder / "rules.yaml").write_text(yaml.safe_dump({"rules": []}))
-        (self.folder / "modes.yaml").write_text(yaml.safe_dump({"modes": {}}))
+        (self.folder / "modes.yaml").write_text(
+            yaml.safe_dump({"obsModes": {"dark": {"resources": ["camera"], "sequencers": ["ESW"]}}})
+        )
 
     def __enter__(self) -> Self:
         self.router.start()
@@ -192,6 +194,8 @@ class Target:
     def _works(self) -> bool:
         """Tell whether the agent's process runs, or can be started: garbage may have stopped it, as a call may."""
         name = self.case.process
+        if not name:
+            return isinstance(self.agent.call("", "get_api"), dict)
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             with contextlib.suppress(LookupError):
