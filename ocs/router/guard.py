@@ -26,7 +26,8 @@ from ocs.router.bridge_sessions import CallerSessions, has_same_rights
 from ocs.router.door import Door
 from ocs.router.listening import Nothing, take_over
 from ocs.router.site_role import SiteRole
-from ocs.router.site_session import BoundedLog, SiteConnection, SiteSession
+from ocs.router.site_session import SiteConnection, SiteSession
+from ocs.router.strangers import BoundedLog
 
 __all__ = ["Guard", "authenticator", "bridge", "nothing"]
 

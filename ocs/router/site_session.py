@@ -1,8 +1,6 @@
 """The router's end of a connection at a closed site: who it is, and that it speaks for nobody else."""
 
 import re
-import sys
-from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from autobahn.wamp import message
@@ -17,7 +15,7 @@ from ocs.keys.table import Identity
 from ocs.router.admission import Admission
 from ocs.router.door import JOIN_WITHIN_S, Door, Place
 
-__all__ = ["MAX_HELLO_BYTES", "BoundedLog", "Host", "SiteConnection", "SiteSession", "place_of"]
+__all__ = ["MAX_HELLO_BYTES", "Host", "SiteConnection", "SiteSession", "place_of"]
 
 MAX_HELLO_BYTES: Final = 16 * 1024
 """Largest message from somebody who has not shown a key, in bytes."""
@@ -40,38 +38,6 @@ class Host(Protocol):
 
     def log_line(self, line: str) -> None:
         """Write a line into the log."""
-
-
-class BoundedLog:
-    """Stands for crossbar's log where strangers can make it write: trouble is told in one line, and in bounds.
-
-    Args:
-        tell: takes what makes two lines the same, and a line.
-    """
-
-    def __init__(self, tell: Callable[[str, str], None]) -> None:
-        self._tell = tell
-
-    def debug(self, *_: object, **__: object) -> None:
-        """Say nothing."""
-
-    info = trace = debug
-
-    def warn(self, form: str = "", **fields: Any) -> None:
-        """Tell of some trouble."""
-        shown = {name: str(value).strip().rpartition("\n")[2][:300] for name, value in fields.items()}
-        try:
-            line = form.format_map(shown)
-        except (LookupError, ValueError, AttributeError):
-            line = form
-        self._tell(form, f"a connection: {line[:500]}")
-
-    error = critical = warn
-
-    def failure(self, form: str = "", failure: object = None, **_: object) -> None:
-        """Tell of an exception, the one that is being handled unless given."""
-        error = getattr(failure, "value", None) or sys.exception()
-        self._tell(f"{form} {type(error)}", f"a connection: {type(error).__name__}: {error or form}"[:500])
 
 
 class SiteConnection(WampWebSocketServerProtocol):

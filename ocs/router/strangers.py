@@ -1,10 +1,11 @@
 """What strangers may cost a closed router: how much is written of them, and how soon they are answered."""
 
+import sys
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
-__all__ = ["LATE_S", "MOST_STRANGERS", "PROMPT_REFUSALS", "TELL_AGAIN_S", "Refusals", "Telling"]
+__all__ = ["LATE_S", "MOST_STRANGERS", "PROMPT_REFUSALS", "TELL_AGAIN_S", "BoundedLog", "Refusals", "Telling"]
 
 TELL_AGAIN_S: Final = 60.0
 """Seconds in which the same is told once."""
@@ -87,3 +88,35 @@ class Refusals:
         if len(self._counts) > _MOST_ADDRESSES:
             self._counts.popitem(last=False)
         return 0.0 if count < PROMPT_REFUSALS else LATE_S
+
+
+class BoundedLog:
+    """Stands for crossbar's log where strangers can make it write: trouble is told in one line, and in bounds.
+
+    Args:
+        tell: takes what makes two lines the same, and a line.
+    """
+
+    def __init__(self, tell: Callable[[str, str], None]) -> None:
+        self._tell = tell
+
+    def debug(self, *_: object, **__: object) -> None:
+        """Say nothing."""
+
+    info = trace = debug
+
+    def warn(self, form: str = "", **fields: Any) -> None:
+        """Tell of some trouble."""
+        shown = {name: str(value).strip().rpartition("\n")[2][:300] for name, value in fields.items()}
+        try:
+            line = form.format_map(shown)
+        except (LookupError, ValueError, AttributeError):
+            line = form
+        self._tell(form, f"a connection: {line[:500]}")
+
+    error = critical = warn
+
+    def failure(self, form: str = "", failure: object = None, **_: object) -> None:
+        """Tell of an exception, the one that is being handled unless given."""
+        error = getattr(failure, "value", None) or sys.exception()
+        self._tell(f"{form} {type(error)}", f"a connection: {type(error).__name__}: {error or form}"[:500])

@@ -3,7 +3,7 @@
 import pytest
 from twisted.python.failure import Failure
 
-from ocs.router.site_session import BoundedLog
+from ocs.router.strangers import BoundedLog
 
 
 @pytest.fixture
