@@ -38,10 +38,6 @@ the stack has room for: one deeply nested message in JSON would end the router."
 LOOK_EVERY_S: Final = 1.0
 """How often the table is looked at, in seconds: within this time a revoked key is of no use."""
 
-DEEPEST_CALLS: Final = 1000
-"""How deep calls may be nested in this process: Python's own limit. A library that crossbar loads raises it to 100,000,
-and the C stack ends before that: a message of nothing but opening brackets would end the router."""
-
 reactor: Any = _reactor
 _log = Logger()
 
@@ -66,7 +62,6 @@ class Guard(ApplicationSession):  # type: ignore[misc]
     def onJoin(self, _details: SessionDetails) -> None:  # noqa: N802 - autobahn's name
         """Take over the router's roles and sessions, and the port that is opened next."""
         sys.setrecursionlimit(MOST_NESTED)
-        sys.setrecursionlimit(DEEPEST_CALLS)
         self._router = self._transport._router
         self._worker = self._router._factory.worker
         for role in ROLES:
