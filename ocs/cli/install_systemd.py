@@ -157,7 +157,9 @@ def _user(name: str | None) -> str:
 
 
 def _environment(pairs: Sequence[str]) -> dict[str, str]:
-    inherited = {name: os.environ[name] for name in ("OCS_CONFIG_DIR", "OCS_STATE_DIR", "OCS_KEYS") if os.environ.get(name)}
+    inherited = {
+        name: os.environ[name] for name in ("OCS_CONFIG_DIR", "OCS_STATE_DIR", "OCS_KEYS") if os.environ.get(name)
+    }
     # What it prints is in the journal when it is printed, not when a buffer is full.
     return {"PYTHONUNBUFFERED": "1"} | inherited | dict(_pair(text) for text in pairs)
 
