@@ -29,7 +29,7 @@ run: $(VENV)/.run ## run the demonstration site: router, registry, aggregator, f
 	@$(BIN)/ocs up
 
 test: $(VENV)/.dev .peers/.done ## run every test: unit, integration, faults, interoperation with the published package
-	@$(BIN)/python -m pytest -n 4 --dist loadfile -m "not alone" --durations 15; first=$$?; \
+	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not alone" --durations 15; first=$$?; \
 	$(BIN)/python -m pytest -m alone --durations 10 && exit $$first
 
 check: $(VENV)/.dev ## format, lint, types, import contracts

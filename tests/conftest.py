@@ -37,6 +37,12 @@ def pytest_configure() -> None:
             signal.signal(signum, usual)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that hold slow tests: one that is begun last is waited for by all the other workers."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def pytest_runtest_setup() -> None:
     """Set the depth of calls back: what crossbar loads raises it beyond what the stack holds."""
     sys.setrecursionlimit(1000)
