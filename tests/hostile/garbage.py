@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
@@ -252,13 +253,17 @@ class Sender:
         return packed
 
 
+_corpus = lru_cache(Corpus)
+"""Hypothesis takes seconds to think."""
+
+
 def throw(agent_class: str, calls: int, events: int, seed_number: int = 8) -> Found:
     """Throw garbage at one agent.
 
     Returns:
         What became of it; `Found.troubles` is empty if nothing did.
     """
-    corpus = Corpus(seed_number)
+    corpus = _corpus(seed_number)
     with tempfile.TemporaryDirectory() as folder, Target(agent_class, Path(folder), seed_number) as target:
         began = time.monotonic()
         before, sent, troubles = (0.0, 0.0), 0, []
