@@ -1,6 +1,7 @@
 """Merging command-line arguments: those of the site config file with those that override them."""
 
 import argparse
+import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 
@@ -169,6 +170,8 @@ def site_words(args: argparse.Namespace, *more: str) -> tuple[str, ...]:
         args: the other program's arguments, as `ocs.site_config.parse_args` returns them.
         more: further attributes to pass on.
     """
-    found = ((name, getattr(args, name, None)) for name in (*_SITE_OPTIONS, *more))
+    found = [(name, getattr(args, name, None)) for name in (*_SITE_OPTIONS, *more)]
+    # The other may run in another folder.
+    found = [(name, os.path.abspath(value) if name == "site_keys" and value else value) for name, value in found]  # noqa: PTH100 - pathlib is slow to load
     given = (f"--{name.replace('_', '-')}={value}" for name, value in found if value is not None)
     return ("--site=none", *given)

@@ -153,6 +153,7 @@ def test_components_get_their_spawn_agents_key_at_a_closed_site(tmp_path, monkey
     commands = commands_of(tmp_path, site_keys=".", instance_id="spawner")
     assert commands.site_words == (
         "--site=none",
+        f"--site-keys={tmp_path}",
         f"--key-file={tmp_path}/private/spawner.key",
     )
 
