@@ -11,6 +11,7 @@ from ocs.agent_classes import installed_classes
 from ocs.errors import SiteConfigError, SiteFileNotFoundError
 from ocs.inspection.addresses import check_addresses, check_names
 from ocs.inspection.classes import check_arguments, check_classes
+from ocs.inspection.closing import check_keys_here, check_tls
 from ocs.inspection.compose import check_compose
 from ocs.inspection.managers import check_managers
 from ocs.inspection.policy import check_policy
@@ -100,6 +101,7 @@ def _everywhere(document: Document, found: Survey) -> Iterator[Problem]:
     yield from (error(_told(mistake.keys, mistake.problem), mistake.keys) for mistake in found.mistakes)
     yield from (warning(_told(unknown.keys, unknown.problem), unknown.keys) for unknown in found.unknown)
     yield from check_addresses(found.site)
+    yield from check_tls(found.site)
     yield from check_names(found.instances)
     yield from check_words(document, found.instances)
     yield from check_managers(found)
@@ -132,6 +134,7 @@ def _here(found: Survey, host: HostConfig | None, wanted: str | None, folder: st
         )
         return
     ours = [one for one in found.instances if one.host is host and one.instance.manage.startswith("host")]
+    yield from check_keys_here(found.site, host, ours)
     yield from check_arguments(ours, known)
     base = Path(folder or Path.cwd())
     yield from _check_folders(found, host, base)
