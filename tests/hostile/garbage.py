@@ -185,9 +185,11 @@ class Target:
         found = []
         if self.agent.process.poll() is not None:
             return [f"it ended with {self.agent.process.returncode}: {self.agent.output[-500:]}"]
-        bad = [line for line in self.agent.output.splitlines() if _TROUBLE.search(line)]
+        lines = self.agent.output.splitlines()
+        bad = [number for number, line in enumerate(lines) if _TROUBLE.search(line)]
         if bad:
-            found.append(f"{len(bad)} tracebacks, the first: {bad[0][:200]}")
+            told = "; ".join(lines[max(0, bad[0] - 1) : bad[0] + 20])
+            found.append(f"{len(bad)} tracebacks, the first: {told[:3000]}")
         if not self._works():
             found.append(f"{self.case.process} does not run")
         return found
