@@ -12,6 +12,8 @@ from ocs.errors import RouterError
 from ocs.router.ports import free_port
 from ocs.testing import check_crossbar_connection
 
+pytestmark = pytest.mark.slow
+
 AGENT = """
 import os, sys, time
 print("arguments", sys.argv[1:], "folder", os.environ["OCS_CONFIG_DIR"], flush=True)
