@@ -114,19 +114,13 @@ class Found:
 class Target:
     """One agent and its router, and those who send them garbage."""
 
-    def __init__(self, agent_class: str, folder: Path, seed_number: int) -> None:
+    def __init__(self, agent_class: str, folder: Path, seed_number: int, router: Router | None = None) -> None:
         self.case = CASES[agent_class]
         self.agent_class, self.folder, self.seed = agent_class, folder, seed_number
-        self.realm = "test_realm"
-        self.port = free_port()
-        hub = SimpleNamespace(
-            wamp_server=f"ws://127.0.0.1:{self.port}/ws",
-            wamp_http=f"http://127.0.0.1:{self.port}/call",
-            wamp_realm=self.realm,
-            address_root="observatory",
-        )
-        self.router = Router(crossbar_config(hub, host="127.0.0.1"), folder / "router")
-        self.site = Site(folder, SimpleNamespace(ws_url=hub.wamp_server, http_url=hub.wamp_http, realm=self.realm))
+        self.router = router or _new_router(folder / "router")
+        self._owns_router = router is None
+        self.realm, self.port = self.router.realm, self.router.port
+        self.site = Site(folder, self.router)
         self.handle: AgentHandle | None = None
         self._write_files()
 
@@ -143,12 +137,14 @@ class Target:
         )
 
     def __enter__(self) -> Self:
-        self.router.start()
+        if self._owns_router:
+            self.router.start()
         try:
             known = {"folder": self.folder, "port": free_port(), "udp": free_udp_port()}
             words = [word.format(**known) for word in self.case.arguments]
-            self.site.add_instance(self.agent_class, "victim", words)
-            self.handle = start_agent(self.site, "victim", env=_ENVIRONMENT)
+            name = f"victim-{self.agent_class.lower()}"
+            self.site.add_instance(self.agent_class, name, words)
+            self.handle = start_agent(self.site, name, env=_ENVIRONMENT)
             self.handle.wait_until_ready()
         except BaseException:
             self.__exit__()
@@ -158,7 +154,8 @@ class Target:
     def __exit__(self, *_: object) -> None:
         if self.handle is not None:
             self.handle.kill()
-        self.router.stop()
+        if self._owns_router:
+            self.router.stop()
 
     @property
     def agent(self) -> AgentHandle:
@@ -259,14 +256,32 @@ _corpus = lru_cache(Corpus)
 """Hypothesis takes seconds to think."""
 
 
-def throw(agent_class: str, calls: int, events: int, seed_number: int = 8) -> Found:
+def _new_router(folder: Path) -> Router:
+    port = free_port()
+    hub = SimpleNamespace(
+        wamp_server=f"ws://127.0.0.1:{port}/ws",
+        wamp_http=f"http://127.0.0.1:{port}/call",
+        wamp_realm="test_realm",
+        address_root="observatory",
+    )
+    return Router(crossbar_config(hub, host="127.0.0.1"), folder)
+
+
+def throw(agent_class: str, calls: int, events: int, seed_number: int = 8, router: Router | None = None) -> Found:
     """Throw garbage at one agent.
+
+    Args:
+        agent_class: which.
+        calls: how many calls.
+        events: how many events.
+        seed_number: the same for the same garbage.
+        router: one that runs; a new one unless given.
 
     Returns:
         What became of it; `Found.troubles` is empty if nothing did.
     """
     corpus = _corpus(seed_number)
-    with tempfile.TemporaryDirectory() as folder, Target(agent_class, Path(folder), seed_number) as target:
+    with tempfile.TemporaryDirectory() as folder, Target(agent_class, Path(folder), seed_number, router) as target:
         began = time.monotonic()
         before, sent, troubles = (0.0, 0.0), 0, []
         senders = [Sender(target, corpus, form) for form in FORMS]

@@ -6,7 +6,7 @@ from tests.hostile.garbage import CASES, missing, throw
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
-CALLS = 1500
+CALLS = 900
 MOST_GROWTH = 25.0
 """In MiB; what a first use of some part loads is in it."""
 
@@ -16,8 +16,8 @@ def test_every_agent_class_is_tried():
 
 
 @pytest.mark.parametrize("agent_class", CASES)
-def test_an_agent_stands_it(agent_class):
-    found = throw(agent_class, CALLS, CALLS)
+def test_an_agent_stands_it(router, agent_class):
+    found = throw(agent_class, CALLS, CALLS, router=router)
     assert found.troubles == []
     assert found.calls == CALLS
     assert found.memory[1] < found.memory[0] + MOST_GROWTH

@@ -1,6 +1,7 @@
 """The pysmurf monitor: announced files become rows of the transfer database, each once; messages go on to feeds."""
 
 import argparse
+import os
 import queue
 import threading
 import time
@@ -343,8 +344,8 @@ class PysmurfMonitor:
 
     def _why_not(self, path: str) -> str:
         """Return why a folder is not looked through, or ""."""
-        if not Path(path).is_dir():
-            return f"{path} is not a folder here."
+        if not os.path.isdir(path):  # noqa: PTH112 - Path's raises for a name that no folder can have
+            return f"{path[:300]} is not a folder here."
         if not self._roots.allows(str(Path(path).resolve())):
             return f"{path} is not below an allowed folder ({', '.join(self._allowed or ())}): see --allow-root."
         return ""
