@@ -422,7 +422,14 @@ def test_a_file_that_is_being_written_is_left_out(monitor):
 
 
 def test_a_folder_outside_is_not_looked_through(monitor):
-    for path in ("/etc", str(monitor.folder), str(monitor.data / "nowhere"), str(monitor.data / ".." / "db")):
+    impossible = str(monitor.data / ("x" * 5000))
+    for path in (
+        "/etc",
+        str(monitor.folder),
+        str(monitor.data / "nowhere"),
+        str(monitor.data / ".." / "db"),
+        impossible,
+    ):
         session = monitor.client.rescan(path=path).session
         assert not session["success"]
         assert session["messages"][-2][1].count("\n") == 0
