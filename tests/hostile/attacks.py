@@ -147,7 +147,7 @@ def listen_on_the_wire(site: AttackedSite, who: str) -> bool:
 
 @attack("taking addresses", *EVERYBODY)
 def take_the_address_of_an_agent_that_is_down(site: AttackedSite, who: str) -> bool:
-    """Registers it, and answers those who operate."""
+    """Registers the address of an agent that is down, and answers those who operate."""
     return _answers_instead(site, who, f"{site.root}.absent", {})
 
 
