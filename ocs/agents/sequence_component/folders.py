@@ -65,7 +65,7 @@ class ScriptFolders:
             raise SequenceScriptError("no folder is allowed for sequence scripts: give --script-dir")
         for name in names:
             for candidate in self._candidates(name):
-                if candidate.is_file():
+                if os.path.isfile(candidate):  # noqa: PTH113 - Path's raises for a name that no file can have
                     return self._checked(candidate)
         raise SequenceScriptError(f"there is no script {' or '.join(names)} in {self._told()}")
 

@@ -115,7 +115,7 @@ class Commands:
             SpawnError: there is no such file, or it is not in the folder where it is to be.
         """
         path = self.working_dir / file.path if file.is_local else self._shared_file(file.field, file.path)
-        if not path.is_file():
+        if not os.path.isfile(path):  # noqa: PTH113 - Path's raises for a name that no file can have
             raise SpawnError(f"{file.field}: {path}: there is no such file on this machine")
         return path
 

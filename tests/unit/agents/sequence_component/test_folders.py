@@ -92,3 +92,9 @@ def test_where_scripts_may_be(tmp_path):
 def test_without_a_folder_no_script_is_found():
     with pytest.raises(SequenceScriptError, match="--script-dir"):
         ScriptFolders(default_folders([], None, {})).find(["scan"])
+
+
+@pytest.mark.parametrize("name", ["é" * 300, "x/" * 150 + "x"])
+def test_a_name_that_no_file_can_have_means_none(folder, name):
+    with pytest.raises(SequenceScriptError, match="there is no script"):
+        ScriptFolders([folder]).find([name])
