@@ -26,7 +26,7 @@ NASTY = (
     "{log_source.__class__}",
     "'; DROP TABLE files; --",
     "$(reboot)`id`",
-    "../../../../nowhere/garbage",
+    "../../../../proc/nowhere/garbage",
     "nowhere/\udcff".encode(errors="replace").decode(),
     "é" * 300,
     "x" * 70_000,

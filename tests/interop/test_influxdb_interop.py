@@ -91,7 +91,7 @@ async def test_each_writes_into_what_the_other_has_filled(router, influxd, publi
                 except AssertionError:
                     continue
         rows = await deferToThread(influxd.rows, database, agent)
-        assert len(rows) == count
+        assert len(rows) == count, handle.output[-3000:]
         await deferToThread(handle.kill)
     assert influxd.types(database, agent) == TYPES
     for turn in range(2):

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ocs import ocs_agent, site_config
@@ -79,7 +80,7 @@ class AggregatorAgent:
 
     @ocs_agent.param("test_mode", default=False, type=bool, help="take one turn and end")
     @ocs_agent.param("time_per_file", default=None, type=float, check=lambda seconds: seconds > 0, unit="s")
-    @ocs_agent.param("data_dir", default=None, type=str, help="folder for the files")
+    @ocs_agent.param("data_dir", default=None, type=str, help="folder for the files, within --data-dir")
     def record(self, session: ocs_agent.OpSession, params: dict[str, Any] | None) -> Result:
         """record(test_mode=False, time_per_file=None, data_dir=None)
 
@@ -88,7 +89,8 @@ class AggregatorAgent:
         Parameters:
             test_mode (bool): Take in what waits, write it, and end. Default is False.
             time_per_file (float): Seconds per file. Default is the agent's ``--time-per-file``.
-            data_dir (str): Folder under which the files are made. Default is the agent's ``--data-dir``.
+            data_dir (str): Folder under which the files are made: one within the agent's ``--data-dir``, from where a
+                relative one counts. Default is ``--data-dir`` itself.
 
         Notes:
             The process is degraded while the disk takes no data; ``trouble`` then says why, and ``waiting_bytes`` how
@@ -130,7 +132,9 @@ class AggregatorAgent:
             self._arrived.clear()
 
     def _record(self, session: ocs_agent.OpSession, params: dict[str, Any]) -> Result:
-        data_dir = params.get("data_dir") or self.data_dir
+        data_dir = folder_within(self.data_dir, params.get("data_dir") or "")
+        if data_dir is None:
+            return False, f"data_dir={params['data_dir']!r} is not within {self.data_dir}, where this agent records"
         self.inbox.open()
         try:
             ledger = self._open_ledger(session, data_dir)
@@ -242,6 +246,15 @@ class AggregatorAgent:
         session.set_status("stopping")
         self.inbox.call()
         return True, "Writing what is held."
+
+
+def folder_within(base: str, given: str) -> str | None:
+    """Return the folder that a client wants, from the base on; None if it is no folder within the base."""
+    try:
+        wanted = Path(base, given)
+        return str(wanted) if wanted.resolve().is_relative_to(Path(base).resolve()) else None
+    except (OSError, ValueError, RuntimeError):  # a name that cannot be, links in a circle
+        return None
 
 
 def _disk_free(folder: str) -> int | None:

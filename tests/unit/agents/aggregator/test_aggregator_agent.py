@@ -106,9 +106,30 @@ def test_where_and_how_long_a_file_is_can_be_said_when_it_is_started(args, tmp_p
     work = module.AggregatorAgent(Agent(), args)
     session = OpSession(1, "record")
 
-    work.record(session, {"test_mode": True, "data_dir": str(tmp_path / "elsewhere"), "time_per_file": 60.0})
+    work.record(session, {"test_mode": True, "data_dir": str(tmp_path / "tonight"), "time_per_file": 60.0})
 
-    assert len(files_of(tmp_path / "elsewhere")) == 1
+    assert len(files_of(tmp_path / "tonight")) == 1
+
+
+@pytest.mark.parametrize("given", ["..", "/proc/nowhere", "a/../../b", "out/in", "a\0b", "\ud800"])
+def test_nobody_has_it_record_outside_of_its_folder(args, tmp_path, given):
+    args.data_dir = str(tmp_path / "hk")
+    (tmp_path / "hk").mkdir()
+    (tmp_path / "hk" / "out").symlink_to(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    work = module.AggregatorAgent(Agent(), args)
+
+    done, said = work.record(OpSession(1, "record"), {"test_mode": True, "data_dir": given})
+
+    assert not done
+    assert f"is not within {tmp_path}/hk" in said
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_relative_folder_counts_from_its_own(args, tmp_path):
+    module.AggregatorAgent(Agent(), args).record(OpSession(1, "record"), {"test_mode": True, "data_dir": "tonight"})
+
+    assert len(files_of(tmp_path / "tonight")) == 1
 
 
 def test_the_command_line_has_the_options_of_the_contract():
