@@ -23,7 +23,7 @@ from ocs.supervisor.ledger import Entry, Ledger
 from ocs.supervisor.pipe import Pipe
 from ocs.supervisor.proc import group_is_gone, reap_group, signal_group, stamp
 from ocs.supervisor.states import Exit
-from ocs.supervisor.watch import Watch, watch
+from ocs.supervisor.watch import Watch, forget_reaped, watch
 
 __all__ = ["ChildProcess", "Command", "LaunchError", "Launcher", "Means", "group_is_gone", "signal_group"]
 
@@ -193,6 +193,7 @@ class ChildProcess:
             self._timer = self._means.reactor.callLater(0, self._finish, Exit(error=in_words(error)))
 
     def _spawn(self, command: Command) -> None:
+        forget_reaped()
         output, gate = self._pipe.writing_end(), self._new_gate()
         spawned = _Spawned(self._means.reactor, self._leader_ended)
         argv, cwd = gated(command.argv), str(command.cwd) if command.cwd else None

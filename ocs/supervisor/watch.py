@@ -10,12 +10,13 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from twisted.internet.base import DelayedCall
+from twisted.internet.process import reapProcessHandlers
 from twisted.python.failure import Failure
 
 from ocs.supervisor.proc import stamp
 from ocs.supervisor.states import Exit
 
-__all__ = ["PidfdWatch", "PollWatch", "Watch", "reap", "watch"]
+__all__ = ["PidfdWatch", "PollWatch", "Watch", "forget_reaped", "reap", "watch"]
 
 _LOOK_INTERVAL = 0.5
 """How often it is looked whether a process has ended, where nothing tells, in seconds."""
@@ -133,3 +134,15 @@ def reap(pid: int) -> Exit:
     if info is None:
         return Exit(unknown=True)
     return Exit(code=info.si_status) if info.si_code == os.CLD_EXITED else Exit(signum=info.si_status)
+
+
+def forget_reaped() -> None:
+    """Have Twisted wait no more for what others have reaped, such as a `Watch` on what Twisted had spawned.
+
+    It would wait forever, and could not start the process that is given the same id again, months later.
+    """
+    for pid in list(reapProcessHandlers):
+        try:
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            reapProcessHandlers.pop(pid, None)

@@ -8,10 +8,12 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.process import reapProcessHandlers
+from twisted.internet.protocol import ProcessProtocol
 
 from ocs.supervisor import watch as watch_module
 from ocs.supervisor.states import Exit
-from ocs.supervisor.watch import PidfdWatch, PollWatch, watch
+from ocs.supervisor.watch import PidfdWatch, PollWatch, forget_reaped, watch
 
 
 @pytest.fixture(params=["pidfd", "poll"])
@@ -75,3 +77,19 @@ async def test_who_has_stopped_watching_hears_nothing(how):
     watch(reactor, pid, ended.callback).send(signal.SIGKILL)
     await ended
     assert heard == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_twisted_has_spawned_and_another_reaped_keeps_no_id_from_being_used_again(monkeypatch):
+    protocol, ended = ProcessProtocol(), Deferred()
+    protocol.processEnded = ended.callback
+    running = reactor.spawnProcess(protocol, "sleep", ["sleep", "1000"], os.environ, childFDs={}).pid
+    reaped = spawn("true")
+    os.waitpid(reaped, 0)  # noqa: ASYNC222 - an instant
+    monkeypatch.setitem(reapProcessHandlers, reaped, object())
+    forget_reaped()
+    assert reaped not in reapProcessHandlers
+    assert running in reapProcessHandlers
+    os.kill(running, signal.SIGKILL)
+    with pytest.raises(Exception, match="signal 9"):
+        raise (await ended).value
