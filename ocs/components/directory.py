@@ -122,6 +122,10 @@ class Directory:
         """Return a component that is registered and described; None if there is none."""
         return self._components.get(component) or self._agents.get(component)
 
+    def serves(self, component: ComponentId) -> bool:
+        """Tell whether a component is registered, and one that is an agent at its own address too."""
+        return component in (self._agents if component.component_type == "Agent" else self._components)
+
     def of_type(self, component_type: str) -> list[Description]:
         """Return all components of a type, by name."""
         both = {**self._agents, **self._components} if component_type == "Agent" else self._components

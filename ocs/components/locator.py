@@ -63,6 +63,10 @@ class Locator:
         """Return a component that is registered; None if it is not, or the router is away."""
         return self._directory.find(component) if self._is_now(self._session) else None
 
+    def serves(self, component: ComponentId) -> bool:
+        """Tell whether a component is registered, and one that is an agent at its own address too."""
+        return self._is_now(self._session) and self._directory.serves(component)
+
     def of_type(self, component_type: str) -> list[Description]:
         """Return all components of a type, by name; none while the router is away."""
         return self._directory.of_type(component_type) if self._is_now(self._session) else []

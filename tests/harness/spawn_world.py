@@ -42,10 +42,13 @@ class TableRouter:
     """What is registered; stands in for the locator."""
 
     def __init__(self):
-        self.is_there, self.table, self.silent = True, {}, set()
+        self.is_there, self.table, self.silent, self.without_address = True, {}, set(), set()
 
     def find(self, wanted_component):
         return self.table.get(wanted_component) if self.is_there else None
+
+    def serves(self, wanted_component):
+        return self.find(wanted_component) is not None and wanted_component not in self.without_address
 
     def of_type(self, component_type):
         return [found for found in self.table.values() if found.component.component_type == component_type]

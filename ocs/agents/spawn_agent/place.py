@@ -26,6 +26,9 @@ class Directory(Protocol):
     def find(self, component: ComponentId) -> Description | None:
         """Return where a component is; None if it is nowhere."""
 
+    def serves(self, component: ComponentId) -> bool:
+        """Tell whether a component is registered, and one that is an agent at its own address too."""
+
     def of_type(self, component_type: str) -> list[Description]:
         """Return all components of a type."""
 

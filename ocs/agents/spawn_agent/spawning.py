@@ -183,18 +183,23 @@ class Spawner:
         return failed("".join([reason, left, f"; its last lines:\n{lines}" if lines else ""]))
 
     def _is_decided(self, component: ComponentId, name: str) -> bool:
-        # An agent is known by its own address before it has said which process it is.
+        # An agent takes its address, and says which process it is: whichever comes first, both are waited for.
         found = self._place.directory.find(component) if self._place.is_complete() else None
-        is_known = found is not None and "pid" in found.metadata
+        is_known = found is not None and "pid" in found.metadata and self._place.directory.serves(component)
         return is_known or self._is_ending or not self._children.is_alive(name)
 
     def _is_there(self, component: ComponentId, name: str) -> bool:
+        return self._says_so(component, name) and self._place.directory.serves(component)
+
+    def _says_so(self, component: ComponentId, name: str) -> bool:
         process = self._children.process(name)
         return process is not None and self._place.says_it_is(self._place.directory.find(component), process.pid)
 
     def _why_not(self, component: ComponentId, name: str) -> str:
         """Return why a child has not become what it should have."""
         child, process, found = self._children.child(name), self._children.process(name), None
+        if self._says_so(component, name) and not self._is_ending:
+            return f"{component} runs, and has not got its address: another connection holds it"
         if process and (found := self._place.directory.find(component)):
             return f"{component} has been registered by another at the same time: {found.where()}"
         if self._is_ending:

@@ -182,6 +182,24 @@ def test_an_agent_that_describes_itself_as_a_component_is_found_so(directory):
     assert directory.find(FAKE).metadata == {"instanceId": "fake-1"}
 
 
+def test_an_agent_that_has_not_got_its_address_serves_nobody(directory):
+    directory.add(2, uri_of(ROOT, FAKE))
+    directory.describe(2, {"metadata": {"pid": 7}})
+    assert directory.find(FAKE)
+    assert not directory.serves(FAKE)
+    directory.add(1, f"{ROOT}.fake-1")
+    assert directory.serves(FAKE)
+    directory.drop(1)
+    assert not directory.serves(FAKE)
+
+
+def test_another_component_serves_as_soon_as_it_is_found(directory):
+    directory.add(1, URIS[0])
+    assert not directory.serves(NAMES[0])
+    directory.describe(1, None)
+    assert directory.serves(NAMES[0])
+
+
 def test_a_description_after_the_end_is_not_taken(directory):
     directory.add(1, URIS[0])
     directory.drop(1)

@@ -128,6 +128,26 @@ async def test_one_that_has_registered_as_another_is_said_to_have(world):
 
 
 @ensure
+async def test_one_is_spawned_only_when_its_address_is_its_own(world):
+    world.router.without_address.add(component("good"))
+    spawning_it = ensureDeferred(world.spawn("good"))
+    await world.until(lambda: world.router.find(component("good")))
+    world.bell.ring()
+    assert not spawning_it.called
+    world.router.without_address.clear()
+    world.bell.ring()
+    assert await spawning_it == SPAWNED
+
+
+@ensure
+async def test_one_whose_address_another_holds_is_ended(world):
+    world.router.without_address.add(component("good"))
+    answer = await world.spawn("good")
+    assert answer["msg"].startswith(f"{component('good')} runs, and has not got its address: another connection holds")
+    assert world.pid("good") is None
+
+
+@ensure
 async def test_while_the_router_does_not_tell_nothing_is_done(world):
     world.router.is_there = False
     for answer in (await world.spawn("good"), await world.kill("good")):
