@@ -21,7 +21,7 @@ $(VENV)/.dev: pyproject.toml .ci/setup
 
 peers: .peers/.done ## install the published ocs and socs, each in an environment of its own, to be compared with
 
-.peers/.done: .ci/setup .ci/socs-modules.txt | $(VENV)/.dev
+.peers/.done: .ci/setup .ci/socs-modules.txt pyproject.toml | $(VENV)/.dev
 	@.ci/setup peers .peers
 	@touch $@
 

@@ -10,6 +10,7 @@ from benchmarks import (
     agent_start,
     aggregator,
     client,
+    closed,
     exporter,
     host_manager,
     influx,
@@ -18,6 +19,7 @@ from benchmarks import (
     pysmurf_monitor,
     reading,
     registry,
+    requests,
 )
 from benchmarks.bench import Bench
 from benchmarks.report import Results, save, show
@@ -37,6 +39,8 @@ MODULES = (
     pysmurf_monitor,
     influx,
     agent_service,
+    requests,
+    closed,
 )
 CASES = [case for module in MODULES for case in module.CASES]
 

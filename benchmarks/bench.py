@@ -26,10 +26,9 @@ LIMITS = ("max_frame_size", "max_message_size")
 NO_ANSWER = (OSError, http.client.HTTPException, json.JSONDecodeError, BenchmarkError)
 
 
-def plain_config(port):
+def plain_config(hub):
     """A router as a site of the published package has it: no more than crossbar's own 1 MiB a message."""
-    hub = SimpleNamespace(**hub_of(port))
-    config = crossbar_config(hub, host="127.0.0.1", port=port)
+    config = crossbar_config(hub, host="127.0.0.1")
     for service in config["workers"][0]["transports"][0]["paths"].values():
         for limit in LIMITS:
             service.get("options", {}).pop(limit, None)
@@ -59,9 +58,16 @@ class Bench:
         self.state = self.directory / "state"
         self.quick = quick
         self.port = free_port()
-        self.ws_url, self.http_url = hub_of(self.port)["wamp_server"], hub_of(self.port)["wamp_http"]
-        self._router = Router(plain_config(self.port), self.directory / "router")
+        self.realm, self.hub = REALM, self._hub()
+        self.ws_url, self.http_url = self.hub["wamp_server"], self.hub["wamp_http"]
+        self._router = self._new_router(SimpleNamespace(**self.hub))
         self._children = []
+
+    def _hub(self):
+        return hub_of(self.port)
+
+    def _new_router(self, hub):
+        return Router(plain_config(hub), self.directory / "router")
 
     def __enter__(self):
         self._router.start()
@@ -90,7 +96,7 @@ class Bench:
         """Write the site file with these ``(agent class, instance id)`` and return its path."""
         agents = [{"agent-class": kind, "instance-id": name, "arguments": []} for kind, name in instances]
         site = {
-            "hub": hub_of(self.port),
+            "hub": self.hub,
             "hosts": {
                 "localhost": {
                     "log-dir": str(self.directory),
@@ -162,13 +168,16 @@ class Bench:
         body = json.dumps({"procedure": procedure, "args": args, "kwargs": kwargs}).encode()
         request = urllib.request.Request(self.http_url, body, {"Content-Type": "application/json"})
         try:
-            with urllib.request.urlopen(request, timeout=timeout) as response:
+            with self._open(request, timeout) as response:
                 answer = json.load(response)
         except urllib.error.HTTPError as error:
             answer = json.load(error)
         if "error" in answer:
             raise BenchmarkError(f"{procedure}: {answer}")
         return answer["args"][0]
+
+    def _open(self, request, timeout):
+        return urllib.request.urlopen(request, timeout=timeout)
 
     def operation(self, instance_id, action, name, timeout=10.0, **kwargs):
         """Use an operation of an agent; returns its session.

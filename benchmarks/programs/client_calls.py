@@ -1,6 +1,7 @@
 """A control script that asks for an operation's status, over and over; written against the public names alone.
 
-Commands: ``sequential COUNT``, ``threads COUNT THREADS``.
+Commands: ``sequential COUNT``, ``threads COUNT THREADS``, ``refused COUNT THREADS`` (starts of a process that runs),
+``tasks COUNT`` (each to its end).
 """
 
 import json
@@ -36,8 +37,8 @@ def sequential(count):
     say(rate=rate, median=1000 * took[count // 2], p99=1000 * took[int(0.99 * count)])
 
 
-def threads(count, number):
-    workers = [threading.Thread(target=latencies, args=(new_client(), count // number)) for _ in range(number)]
+def threads(count, number, work=latencies):
+    workers = [threading.Thread(target=work, args=(new_client(), count // number)) for _ in range(number)]
     began = time.perf_counter()
     for worker in workers:
         worker.start()
@@ -46,8 +47,26 @@ def threads(count, number):
     say(rate=count / (time.perf_counter() - began))
 
 
+def starts(client, count):
+    for _ in range(count):
+        client.acq.start()
+
+
+def refused(count, number):
+    CLIENT.acq.start()
+    threads(count, number, starts)
+
+
+def tasks(count):
+    began = time.perf_counter()
+    for _ in range(count):
+        CLIENT.delay_task(delay=0)
+    say(rate=count / (time.perf_counter() - began))
+
+
 CLIENT = new_client()
+COMMANDS = {"sequential": sequential, "threads": threads, "refused": refused, "tasks": tasks}
 say(ready=True)
 for line in sys.stdin:
     command, *numbers = line.split()
-    {"sequential": sequential, "threads": threads}[command](*map(int, numbers))
+    COMMANDS[command](*map(int, numbers))
