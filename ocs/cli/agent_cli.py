@@ -192,7 +192,8 @@ def _without_site_file(own: argparse.Namespace, words: Sequence[str]) -> list[st
     if site.source_file:
         # Without the file itself: what agents look for beside it is found by this.
         os.environ.setdefault("OCS_CONFIG_DIR", str(Path(site.source_file).absolute().parent))
-    return [*rest, *site_words(args, "instance_id", "working_dir", "crossbar_timeout", "key_file")]
+    restarts = [f"--restart-process={name}={policy}" for name, policy in args.restart_process or ()]
+    return [*rest, *restarts, *site_words(args, "instance_id", "working_dir", "crossbar_timeout", "key_file")]
 
 
 def _instance(args: argparse.Namespace) -> site_config.InstanceConfig | None:

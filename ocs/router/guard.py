@@ -24,16 +24,13 @@ from ocs.router.admission import Admission
 from ocs.router.bridge import Bridge, Tokens
 from ocs.router.bridge_sessions import CallerSessions, has_same_rights
 from ocs.router.door import Door
+from ocs.router.every_python.sitecustomize import MOST_NESTED
 from ocs.router.listening import Nothing, take_over
 from ocs.router.site_role import SiteRole
 from ocs.router.site_session import SiteConnection, SiteSession
 from ocs.router.strangers import BoundedLog
 
 __all__ = ["Guard", "authenticator", "bridge", "nothing"]
-
-MOST_NESTED: Final = 1000
-"""How deep Python may go, as it does by itself; a library of crossbar's allows a hundred times that, which is more than
-the stack has room for: one deeply nested message in JSON would end the router."""
 
 LOOK_EVERY_S: Final = 1.0
 """How often the table is looked at, in seconds: within this time a revoked key is of no use."""
@@ -61,7 +58,7 @@ class Guard(ApplicationSession):  # type: ignore[misc]
 
     def onJoin(self, _details: SessionDetails) -> None:  # noqa: N802 - autobahn's name
         """Take over the router's roles and sessions, and the port that is opened next."""
-        sys.setrecursionlimit(MOST_NESTED)
+        sys.setrecursionlimit(MOST_NESTED)  # also where crossbar was not started by us, and libraries have raised it
         self._router = self._transport._router
         self._worker = self._router._factory.worker
         for role in ROLES:

@@ -40,6 +40,9 @@ LOG_NAME = "crossbar.log"
 PID_NAME = "node.pid"
 POLL_S = 0.05
 
+_EVERY_PYTHON = Path(__file__).with_name("every_python")
+"""Has what bounds how deep a message can be nested."""
+
 _NOISE = re.compile(r"^Traceback|^Invalid node configuration|^crossbar\.common\.checkconfig|shutting down")
 """Lines of crossbar's log that do not tell why it ended."""
 
@@ -81,7 +84,8 @@ def router_command(directory: Path, *, binary: str | None = None) -> Command:
     program = binary or _find_binary()
     quiet = ("--loglevel", "warn", "--logformat", "none", "--color", "false")
     argv = (program, "start", "--cbdir", str(directory), *quiet)
-    return Command(argv, {**os.environ, "PYTHONUNBUFFERED": "1"}, directory, directory / LOG_NAME)
+    path = os.pathsep.join(filter(None, (str(_EVERY_PYTHON), os.environ.get("PYTHONPATH"))))
+    return Command(argv, {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": path}, directory, directory / LOG_NAME)
 
 
 def _find_binary() -> str:

@@ -121,6 +121,12 @@ def test_an_agent_that_the_site_file_does_not_list_has_the_hub_of_it(told, folde
     assert (args["address_root"], args["site_file"], args["title"]) == ("o", None, "ocs-agent:another")
 
 
+def test_an_agent_of_a_class_keeps_its_restart_policies(told):
+    restarts = ["--restart-process", "acq", "--restart-process=other=always"]
+    args = told("--agent-class", "TellAgent", "--instance-id", "another", *restarts)
+    assert args["restart_process"] == [["acq", "on-failure"], ["other", "always"]]
+
+
 def test_an_agent_without_any_site_file_has_what_it_is_told(told):
     site = ["--site", "none", "--site-hub", "ws://x/ws", "--site-realm", "r2", "--address-root", "o2"]
     args = told("--agent-class", "TellAgent", "--instance-id", "another", *site)

@@ -1,0 +1,1 @@
+"""Code for every Python that a router starts; see `sitecustomize.py`."""
