@@ -1,6 +1,7 @@
 """Components at a closed site: what a spawn agent starts connects with its key, or with its own if it has one."""
 
 import contextlib
+import re
 import subprocess
 import sys
 import time
@@ -13,7 +14,9 @@ from ocs.keys.site import identities_of
 from ocs.ocs_client import OCSClient
 from ocs.scf.model import SiteConfig
 from tests.harness.closed_site import ClosedSite
+from tests.harness.examples import DOCS
 from tests.harness.managing import end_all
+from tests.harness.serving import start_service
 from tests.harness.site import Site
 from tests.harness.waiting import wait_for
 
@@ -92,3 +95,17 @@ def test_an_instance_without_a_key_is_not_spawned_and_the_missing_file_is_told(s
     answer = spawner.spawn({"kind": "Agent", "instanceId": "late"})
     assert answer["_type"] == "Failed"
     assert "private/late.key" in answer["msg"]
+
+
+@pytest.mark.slow
+def test_the_agent_service_spawns_and_kills_with_the_key_that_the_page_makes(spawner, run_agent):
+    command = re.search(r"`ocs (keys add agent-service .*?)`", (DOCS / "user" / "keys.md").read_text())[1]
+    words = [sys.executable, "-m", "ocs.cli.main", *command.split(), "--keys", str(spawner.closed.keys)]
+    subprocess.run(words, check=True, timeout=30, capture_output=True)
+    spawner.closed.wait_until_known("agent-service")
+    service = start_service(run_agent, spawner.site)
+    service.wait_for_machines("ESW.machine")
+    assert service.client.spawn_sequence_component("ESW.machine", "primary") == {"_type": "Spawned"}
+    assert service.where() == {"ESW.machine": ["ESW.primary"], "": []}
+    assert spawner.owner_of("observatory.components.Service.ESW.agent_service") == ["agent-service"]
+    assert service.client.kill_component(UNLISTED) == {"_type": "Killed"}
