@@ -1,6 +1,7 @@
 """A closed site at work: all its agents, started by a host manager, recorded, operated, and given other keys."""
 
 import contextlib
+import json
 import subprocess
 import sys
 import time
@@ -99,6 +100,17 @@ def test_programs_show_the_clients_key(world):
     assert (found.returncode, "fake-1" in found.stdout) == (0, True), found.stderr
     status = world.program("ocs.cli.main", "status")
     assert "fake-1" in status.stdout, status.stderr
+
+
+@pytest.mark.slow
+def test_an_onlooker_listens_to_what_is_published(world):
+    world.client("fake-1")
+    observer = str(world.closed.keys / "private" / "observer.key")
+    words = ["ocs.client_cli", "listen", "--json", "registry.feeds.heartbeat", *world.site.args, "--key-file", observer]
+    with subprocess.Popen([sys.executable, "-u", "-m", *words], stdout=subprocess.PIPE, text=True) as listening:
+        heard = json.loads(listening.stdout.readline())
+        listening.terminate()
+    assert heard["topic"] == "observatory.registry.feeds.heartbeat"
 
 
 @pytest.mark.slow
