@@ -99,7 +99,7 @@ def test_managers_that_hang_are_waited_for_at_the_same_time(fake_site, site_args
     names = [f"h{number}" for number in range(8)]
     fake_site.managers = dict.fromkeys((f"hm-{name}" for name in names), None)
     hosts = {name: {f"hm-{name}": "HostManager"} for name in names}
-    assert main(["status", "--timeout", "1", "--json", *site_args(**hosts)]) == 1
+    assert main(["status", "--timeout", "3", "--json", *site_args(**hosts)]) == 1
     found = [host["managers"][0]["condition"] for host in json.loads(capsys.readouterr().out)["hosts"]]
     assert found == ["silent"] * 8
     assert fake_site.bridge.connections >= 8
