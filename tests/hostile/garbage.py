@@ -19,6 +19,7 @@ from typing import Any, Self
 
 import psutil
 import yaml
+from autobahn.wamp.serializer import JsonObjectSerializer
 
 from ocs import plugin
 from ocs.router.config import crossbar_config
@@ -27,7 +28,7 @@ from tests.harness.agents import AgentHandle, start_agent
 from tests.harness.pysmurf import free_udp_port
 from tests.harness.site import Site
 from tests.hostile.corpus import Corpus, Garbage, Operation
-from tests.hostile.raw_wamp import CALL, ERROR, FORMS, PUBLISH, RESULT, Form, RawSession
+from tests.hostile.raw_wamp import CALL, ERROR, FORMS, JSON, PUBLISH, RESULT, Form, RawSession
 
 BEGIN, END = "<!-- garbage: begin -->", "<!-- garbage: end -->"
 BATCH = 100
@@ -245,11 +246,24 @@ class Sender:
         packed = []
         for message in messages:
             try:
-                packed.append(self._session.form.pack(message))
+                packed.append(_as_router_takes_it(self._session.form, message))
             except (ValueError, TypeError, OverflowError):  # together they do not fit, though each does
                 short = [*message[:4], ["unsendable"]]
                 packed.append(self._session.form.pack(short))
         return packed
+
+
+def _as_router_takes_it(form: Form, message: list[Any]) -> bytes:
+    """Return a message on the wire.
+
+    Raises:
+        ValueError: it does not fit, or the router would end the session for it: in JSON, text that begins with a NUL
+            stands for bytes in base64.
+    """
+    packed = form.pack(message)
+    if form is JSON and b'"\\u0000' in packed:
+        JsonObjectSerializer().unserialize(packed)
+    return packed
 
 
 _corpus = lru_cache(Corpus)
