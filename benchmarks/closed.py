@@ -12,7 +12,7 @@ from benchmarks.aggregator import numbered_load, record
 from benchmarks.bench import Bench, hub_of
 from benchmarks.case import Case, Figure, Target
 from benchmarks.publish import Load, figures, run
-from benchmarks.sides import OURS
+from benchmarks.sides import OURS, BenchmarkError, Side, peer
 from ocs.keys.finding import AUTHORITY_FILE, key_path
 from ocs.keys.making import make_site
 from ocs.keys.signing import SigningKey
@@ -79,12 +79,24 @@ def closed_site(bench):
         yield closed
 
 
+def with_tls(side):
+    """Ours with what a closed site takes beside (the extra `keys`).
+
+    Raises:
+        BenchmarkError: there is no such environment.
+    """
+    python = peer("closed")
+    if not os.access(python, os.X_OK):
+        raise BenchmarkError(f"no environment for a closed site at {python}: run `make peers`, or set OCS_PEERS")
+    return Side(side.name, python)
+
+
 def at_home(measure, bench, side):
     """Measure ours at a closed site, the published package at the open one that it needs."""
     if side.name != OURS:
         return measure(bench, side)
     with closed_site(bench) as closed:
-        return measure(closed, side)
+        return measure(closed, with_tls(side))
 
 
 def case(name, measure, shown, **kwargs):

@@ -16,6 +16,7 @@ __all__ = [
     "Side",
     "both_sides",
     "child_environment",
+    "peer",
     "published_socs",
     "state_of_code",
 ]

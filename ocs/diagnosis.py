@@ -92,7 +92,7 @@ def check_packages(
         needed: extras of ocs (such as ``router``) → what needs them here; a package of another extra may be absent.
     """
     for name, least, extra in _wanted(requirements):
-        if extra in (None, "router", "hk"):
+        if extra in (None, "router", "keys", "hk"):
             yield _judge_package(name, least, extra, installed(name), needed)
 
 

@@ -29,7 +29,7 @@ from ocs.keys.finding import find_keys
 from ocs.ocs_feed import Feed
 from ocs.op_session import SESSION_STATUS_CODES, OpSession
 from ocs.params import ParamError, ParamHandler, param
-from ocs.wamp.admission import KeyFinder
+from ocs.wamp.admission import KeyFinder, require_tls
 from ocs.wamp.lean_autobahn import (
     ApplicationError,
     ApplicationSession,
@@ -465,12 +465,13 @@ def init_site_agent(args: Any, address: str | None = None) -> tuple[OCSAgent, Si
 
     Raises:
         LogFileError: if the folder for log files cannot be written to.
-        KeysError: the site is closed, and there is no key.
+        KeysError: the site is closed, and there is no key, or what TLS takes is not installed.
     """
     from twisted.internet import reactor  # noqa: PLC0415 - importing it installs one
 
     keys = _keys_of(args)
     keys()  # a key that is missing is told of before the log takes what goes to stderr
+    require_tls(str(args.site_hub))
     # Timers go by a clock that nobody sets: with the time of day, setting it back would stop every timer of the agent.
     setattr(reactor, "seconds", time.monotonic)  # noqa: B010 - a plain assignment is an error to the type checker
     txaio.use_twisted()

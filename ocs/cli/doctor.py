@@ -39,7 +39,7 @@ def diagnose(args: argparse.Namespace) -> Iterator[Finding]:
     except OCSError as error:
         yield Finding("site file", Level.FAIL, str(error), "correct it; the rest of the site was not looked at")
         site, host = None, None
-    yield from _packages(host)
+    yield from _packages(site, host)
     yield diagnosis.check_clock(time.time(), _written(site))
     yield diagnosis.check_clock_synchronised(diagnosis.ask_program)
     if site is not None and host is not None:
@@ -80,8 +80,10 @@ def _describe(args: argparse.Namespace, site: SiteConfig) -> Finding:
     )
 
 
-def _packages(host: HostConfig | None) -> Iterator[Finding]:
+def _packages(site: SiteConfig | None, host: HostConfig | None) -> Iterator[Finding]:
     needed = {}
+    if site is not None and site_config.keys_folder(site, host):
+        needed["keys"] = "each agent of a closed site"
     if host is not None and host.crossbar is not None:
         needed["router"] = "the router on this host"
     recorders = [one for one in host.instances if diagnosis.data_folder(one)] if host is not None else []

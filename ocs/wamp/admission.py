@@ -1,13 +1,14 @@
 """How a session is let in by the router: with the program's key at a closed site, as anybody at an open one."""
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 from ocs.errors import KeysError
 from ocs.keys.finding import SiteKeys
 from ocs.wamp.lean_autobahn import ApplicationSession
 
-__all__ = ["KeyFinder", "no_keys", "show_key", "trust_root"]
+__all__ = ["KeyFinder", "no_keys", "require_tls", "show_key", "trust_root"]
 
 KeyFinder = Callable[[], SiteKeys]
 """Finds a program's key; it is asked at each connection, so that a key that has been replaced is taken up."""
@@ -16,6 +17,19 @@ KeyFinder = Callable[[], SiteKeys]
 def no_keys() -> SiteKeys:
     """Find none: the site is open."""
     return SiteKeys()
+
+
+def require_tls(url: str) -> None:
+    """See that what a connection to a closed router takes is installed.
+
+    Args:
+        url: the router's websocket.
+
+    Raises:
+        KeysError: it is not.
+    """
+    if url.startswith("wss:") and not (find_spec("OpenSSL") and find_spec("service_identity")):
+        raise KeysError(f"the router at {url} takes TLS, which is not installed here: run `pip install 'ocs[keys]'`")
 
 
 def show_key(session: ApplicationSession, realm: str, find: KeyFinder) -> None:

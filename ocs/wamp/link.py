@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 
-from ocs.wamp.admission import KeyFinder, no_keys, show_key, trust_root
+from ocs.wamp.admission import KeyFinder, no_keys, require_tls, show_key, trust_root
 from ocs.wamp.connector import Connector
 from ocs.wamp.lean_autobahn import ApplicationSession, CloseDetails, SessionDetails
 from ocs.wamp.transport import TransportFactory
@@ -58,7 +58,7 @@ class RouterLink:
         keys: finds the key to show; at an open site there is none.
 
     Raises:
-        KeysError: at a closed site there is no key.
+        KeysError: at a closed site there is no key, or what TLS takes is not installed.
     """
 
     def __init__(
@@ -75,6 +75,7 @@ class RouterLink:
         keys: KeyFinder = no_keys,
     ) -> None:
         show_key(session, realm, keys)
+        require_tls(url)
         self.session = session
         self.url = url
         self.realm = realm

@@ -17,6 +17,7 @@ REQUIREMENTS = [
     "cbor2>=5.6",
     "crossbar>=26.1; extra == 'router'",
     "so3g>=0.2.3; extra == 'hk'",
+    "pyOpenSSL>=22; extra == 'keys'",
     "pytest>=8.3; extra == 'dev'",
 ]
 
@@ -40,7 +41,13 @@ def test_python(version, level):
 
 
 def test_packages_that_are_new_enough():
-    installed = {"autobahn": "25.9", "cbor2": "5.10.1", "crossbar": "26.1.1", "so3g": "0.2.3.post1"}
+    installed = {
+        "autobahn": "25.9",
+        "cbor2": "5.10.1",
+        "crossbar": "26.1.1",
+        "pyOpenSSL": "26.1",
+        "so3g": "0.2.3.post1",
+    }
     assert {finding.level for finding in packages(installed).values()} == {Level.OK}
 
 
@@ -61,6 +68,12 @@ def test_a_package_of_an_extra_that_is_needed_names_who_needs_it():
     finding = packages({}, {"hk": "recording by aggregator"})["so3g"]
     assert (finding.level, finding.advice) == (Level.FAIL, "run `pip install --upgrade 'ocs[hk]'`")
     assert "recording by aggregator" in finding.message
+
+
+def test_a_closed_site_needs_what_tls_takes():
+    assert packages({})["pyOpenSSL"].level is Level.OK
+    finding = packages({}, {"keys": "each agent of a closed site"})["pyOpenSSL"]
+    assert (finding.level, finding.advice) == (Level.FAIL, "run `pip install --upgrade 'ocs[keys]'`")
 
 
 def test_tools_of_developers_are_nobody_s_trouble():
