@@ -44,7 +44,7 @@ LEAST_FREE_BYTES = 1_000_000_000
 SANE_YEARS = range(2026, 2100)
 """Years that a clock may show; a machine that lost its clock's battery shows an earlier one."""
 
-_REQUIREMENT = re.compile(r"^([A-Za-z0-9_.-]+)(?:\[[^]]*\])?(?:>=([0-9.]+))?[^;]*(?:;.*extra == ['\"](\w+)['\"])?")
+_REQUIREMENT = re.compile(r"^([A-Za-z0-9_.-]+)(?:\[[^]]*\])?(?:>=([0-9.]+))?[^;]*(?:;.*extra == ['\"]([\w-]+)['\"])?")
 
 
 class Level(Enum):

@@ -19,6 +19,7 @@ REQUIREMENTS = [
     "so3g>=0.2.3; extra == 'hk'",
     "pyOpenSSL>=22; extra == 'keys'",
     "pytest>=8.3; extra == 'dev'",
+    "fastapi>=0.115; extra == 'agent-service'",
 ]
 
 
@@ -77,7 +78,7 @@ def test_a_closed_site_needs_what_tls_takes():
 
 
 def test_tools_of_developers_are_nobody_s_trouble():
-    assert "pytest" not in packages({})
+    assert {"pytest", "fastapi"}.isdisjoint(packages({}))
 
 
 def test_the_packages_of_this_very_installation_are_found():
