@@ -8,11 +8,11 @@ import urllib.request
 from functools import partial
 
 from benchmarks import agent_start, client, requests
-from benchmarks.aggregator import numbered_load, record
+from benchmarks.aggregator import record, recorded_agent
 from benchmarks.bench import Bench, hub_of
 from benchmarks.case import Case, Figure, Target
 from benchmarks.publish import Load, figures, run
-from benchmarks.sides import OURS, BenchmarkError, Side, peer
+from benchmarks.sides import OURS, BenchmarkError, Side, both_sides, peer
 from ocs.keys.finding import AUTHORITY_FILE, key_path
 from ocs.keys.making import make_site
 from ocs.keys.signing import SigningKey
@@ -99,6 +99,12 @@ def at_home(measure, bench, side):
         return measure(closed, with_tls(side))
 
 
+def load_of_ours(bench, shape):
+    """An agent of ours that numbers its messages, whoever records it."""
+    ours, _ = both_sides()
+    return recorded_agent(bench, with_tls(ours) if isinstance(bench, ClosedBench) else ours, shape)
+
+
 def case(name, measure, shown, **kwargs):
     """The measurement of an open site, made once more."""
     return Case(
@@ -137,7 +143,7 @@ CASES = (
     case("publish arrays", partial(run, Load("arrays", "unbuffered", count=1000, per_message=10_000)), figures()),
     case(
         "aggregator numbered 1M",
-        partial(record, (20, 50, 1000), numbered_load),
+        partial(record, (20, 50, 1000), load_of_ours),
         (
             Figure("cpu", "recorder CPU (s/M samples)"),
             Figure("router", "router CPU (s/M samples)"),
