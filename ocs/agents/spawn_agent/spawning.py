@@ -199,7 +199,7 @@ class Spawner:
         """Return why a child has not become what it should have."""
         child, process, found = self._children.child(name), self._children.process(name), None
         if self._says_so(component, name) and not self._is_ending:
-            return f"{component} runs, and has not got its address: another connection holds it"
+            return f"{component} runs, and has not got its address, which another connection may hold"
         if process and (found := self._place.directory.find(component)):
             return f"{component} has been registered by another at the same time: {found.where()}"
         if self._is_ending:

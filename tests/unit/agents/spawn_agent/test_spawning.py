@@ -143,7 +143,7 @@ async def test_one_is_spawned_only_when_its_address_is_its_own(world):
 async def test_one_whose_address_another_holds_is_ended(world):
     world.router.without_address.add(component("good"))
     answer = await world.spawn("good")
-    assert answer["msg"].startswith(f"{component('good')} runs, and has not got its address: another connection holds")
+    assert answer["msg"].startswith(f"{component('good')} runs, and has not got its address, which another")
     assert world.pid("good") is None
 
 
