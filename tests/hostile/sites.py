@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -87,7 +88,14 @@ class AttackedSite:
                 address_root=ROOT,
             )
             return Router(crossbar_config(hub, host="127.0.0.1"), self.folder / "router")
-        return Router(self._published_config(port), self.folder / "router")
+        return Router(self._published_config(port), self.folder / "router", binary=str(self._bare_crossbar()))
+
+    def _bare_crossbar(self) -> Path:
+        """Make a program that is crossbar as one starts it by hand, without what our package bounds."""
+        program = self.folder / "bare-crossbar"
+        program.write_text(f'#!/bin/sh\nunset PYTHONPATH\nexec "{Path(sys.executable).with_name("crossbar")}" "$@"\n')
+        program.chmod(0o755)
+        return program
 
     def _published_config(self, port: int) -> dict[str, Any]:
         """Have the published package write the router's configuration, as its users do."""
