@@ -268,7 +268,16 @@ def _oddities(raw: Mapping[str, Any], config: AccessDirectorConfig) -> Iterator[
                     f"{where}: password_{each.value} goes out as {stored.hash}, whatever distrib_hashfunc says; "
                     "agents of ocs 0.12.1 then answer every request with an error"
                 )
+    yield from _oddities_of_blocks(raw, config)
+
+
+def _oddities_of_blocks(raw: Mapping[str, Any], config: AccessDirectorConfig) -> Iterator[str]:
+    raws = {one.get("name"): one for one in raw.get("exclusive_access_blocks") or () if isinstance(one, Mapping)}
     for block in config.exclusive_access_blocks:
+        where = f"exclusive access block {block.name!r:.80}"
+        yield from (f"{where}: {key} is not known" for key in _unknown(block, raws.get(block.name)))
+        for grant, data in zip(block.grants, (raws.get(block.name) or {}).get("grants") or (), strict=False):
+            yield from (f"{where}: a grant has {key}, which is not known" for key in _unknown(grant, data))
         if mistake := block.stored_password().mistake():
             yield f"exclusive access block {block.name!r:.80}: its password will fit nobody: {mistake}"
         if any(grant.get_scope_spec().empty for grant in block.grants):

@@ -114,7 +114,8 @@ def read_request(
     if grant_name is None:
         raise AccessError("grant_name is missing")
     if action not in ACTIONS:
-        raise AccessError(f"action is {action!r:.40}, it must be one of {', '.join(ACTIONS)}")
+        # What it is instead is not repeated: a password, if somebody has mixed up the order.
+        raise AccessError(f"action is none of {', '.join(ACTIONS)}")
     given = "" if password is None else text("password", password)
     if len(given) > MAX_PASSWORD:
         raise AccessError(f"password is longer than {MAX_PASSWORD} characters")

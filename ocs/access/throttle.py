@@ -1,6 +1,7 @@
 """Guesses of passwords: who has tried wrong ones has to wait, longer and longer, and others need not."""
 
 import hashlib
+import hmac
 import secrets
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
@@ -80,7 +81,8 @@ class Guesses:
     def __init__(self, vouched: Pace = VOUCHED, strangers: Pace = STRANGERS) -> None:
         self._paces = {True: vouched, False: strangers}
         self._records: OrderedDict[tuple[str, object], _Record] = OrderedDict()
-        self._proven: OrderedDict[int, None] = OrderedDict()
+        self._proven: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        """What a stranger's session has shown to be right, by what it was for; it waits for nobody with that again."""
         self._secret = secrets.token_bytes(32)
         self._lock = Lock()
 
@@ -105,7 +107,7 @@ class Guesses:
         """
         with self._lock:
             record = self._records.get(self._key(who))
-            if record is None:
+            if record is None or self._is_known(who, password):
                 return 0.0
             pace = self._pace(who)
             record.forgive(pace, now)
@@ -120,14 +122,16 @@ class Guesses:
     def wrong(self, who: Who, password: str, now: float) -> float:
         """Note a wrong password; return how long its giver has to wait now, in seconds."""
         with self._lock:
-            pace, digest, key = self._pace(who), self._digest(password), self._key(who)
-            record = self._count(key, pace, digest, now)
-            if key[1] is not None and who.name is None:
-                # Also for all strangers: else a known password would buy new guesses with each connection.
-                self._count((who.about, None), pace, digest, now)
-            if who.session is not None and record.wrong >= pace.free:
-                self._proven.pop(who.session, None)
+            if self._is_known(who, password):  # it was right before the rules changed
+                del self._proven[who.about, who.session or 0]
+            record = self._count(self._key(who), self._pace(who), self._digest(password), now)
             return max(0.0, record.until - now)
+
+    def _is_known(self, who: Who, password: str) -> bool:
+        if who.name is not None or who.session is None:
+            return False
+        known = self._proven.get((who.about, who.session))
+        return known is not None and hmac.compare_digest(known, self._digest(password))
 
     def _count(self, key: tuple[str, object], pace: Pace, digest: bytes, now: float) -> _Record:
         record = self._records.setdefault(key, _Record(since=now))
@@ -141,22 +145,25 @@ class Guesses:
             record.until = now + pace.pause(record.wrong)
         return record
 
-    def right(self, who: Who, now: float) -> None:
-        """Note a right password: its giver's turn is his again, and a stranger is held up by others no longer."""
+    def right(self, who: Who, password: str, now: float) -> None:
+        """Note a right password: its giver's turn is his again, and a stranger who gives it again is held up by nobody.
+
+        That goes for this password, this session, and what it was for: a known one buys no guesses at others.
+        """
         with self._lock:
             record = self._records.get(self._key(who))
             if record is not None:
                 record.until = min(record.until, now)
             if who.name is None and who.session is not None:
-                self._proven[who.session] = None
-                self._proven.move_to_end(who.session)
+                self._proven[who.about, who.session] = self._digest(password)
+                self._proven.move_to_end((who.about, who.session))
                 while len(self._proven) > REMEMBERED:
                     self._proven.popitem(last=False)
 
     def _key(self, who: Who) -> tuple[str, object]:
         if who.name is not None:
             return "", who.name  # whatever it is about: else each further grant would give new guesses
-        return who.about, who.session if who.session in self._proven else None
+        return who.about, None
 
     def _pace(self, who: Who) -> Pace:
         return self._paces[who.name is not None]

@@ -5,6 +5,7 @@ When in doubt it is a secret: what is left out here can be asked of who made the
 
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,6 +24,8 @@ _READ: Final = 1000
 """Characters of a text that are searched for secrets; what comes after is not shown."""
 _MOST: Final = 100
 """Values that are shown of one request."""
+_ROOM: Final = 3000
+"""Bytes, in JSON, of all texts that are shown of one request: refused ones shall not fill the file."""
 _DEEPEST: Final = 6
 _LABEL: Final = 60
 """The longest text that is taken for the name of what comes next to it, in characters."""
@@ -32,10 +35,16 @@ _BEGINNING: Final = 4
 """Characters of a secret that give it away in a message, which may quote it in part."""
 
 _PARTS: Final = (
-    "passw", "passphrase", "passcode", "pwd", "secret", "token", "credential", "apikey", "privatekey", "authoriz",
+    "passw", "passphrase", "passcode", "pwd", "pswd", "kennwort", "secret", "token", "credential", "apikey",
+    "privatekey", "authoriz", "authoris", "authent", "authcode", "accesscode", "unlockcode", "oauth", "community",
+    "webhook",
 )  # fmt: skip
-_WORDS: Final = frozenset(("key", "keys", "pass", "pw", "psk", "auth", "cookie", "jwt", "bearer"))
-_ENDS: Final = ("key", "keys", "pw")
+_WORDS: Final = frozenset((
+    "key", "keys", "pass", "pw", "psk", "auth", "auths", "cookie", "cookies", "jwt", "bearer", "privs", "creds", "otp",
+    "totp",
+))  # fmt: skip
+_ENDS: Final = ("key", "keys", "pw", "pass")
+_NO_ENDS: Final = ("bypass", "lowpass", "highpass", "bandpass", "allpass", "compass", "encompass")
 
 _CAMEL_BORDER: Final = re.compile(r"(?<=[a-z\d])(?=[A-Z])")
 _BORDER: Final = re.compile(r"[\W_\d]+")
@@ -48,11 +57,11 @@ _SUSPECT: Final = re.compile(
 
 _ASSIGNED: Final = re.compile(r"(?<![\w.-])([\w.-]+)[\"'`\\\])]*\s*(?:[=:]+>?|,(?=\s*[\"'\[({b\\]))\s*(?=\S)")
 """``password=...``, ``"token": ...``, ``'key', '...'``"""
-_OPTION: Final = re.compile(r"(?<!\w)-{1,2}([\w.-]+)[\"',\s]+(?=\S)")
-"""``--password ...``"""
+_OPTION: Final = re.compile(r"(?<![\w-])-+(\w[\w.-]*)[\"',\s]+(?=\S)")
+"""``--password ...``; each run of dashes is looked at once, however many there are."""
 _PLAIN: Final = re.compile(r"\b(?:bearer|basic|digest)\s+(?=\S)|(?=\beyJ[\w-]{8})|(?=-----BEGIN )", re.IGNORECASE)
 """``Bearer ...``, a JWT, a PEM file"""
-_URL: Final = re.compile(r"://(\S+)@")
+_UNBROKEN: Final = re.compile(r"\S+")
 _CUT_URL: Final = re.compile(r"://([^/\s@]*:[^/\s@]*)\Z")
 
 
@@ -62,14 +71,18 @@ def is_secret_name(name: Any) -> bool:
     Args:
         name: the name; what is no text is none.
     """
+    if isinstance(name, bytes):
+        name = name.decode("latin-1")
     if not isinstance(name, str):
         return False
+    if not name.isascii():
+        name = unicodedata.normalize("NFKC", name)
     return _judged(str(name)) if len(name) <= _LABEL else _is_secret(name[-_READ:])
 
 
 def _is_secret(name: str) -> bool:
     joined = _BORDER.sub("", name).lower()
-    if joined.endswith(_ENDS) or any(part in joined for part in _PARTS):
+    if (joined.endswith(_ENDS) and not joined.endswith(_NO_ENDS)) or any(part in joined for part in _PARTS):
         return True
     words = {word.lower() for form in (name, _CAMEL_BORDER.sub(" ", name)) for word in _BORDER.split(form)}
     return not words.isdisjoint(_WORDS)
@@ -104,9 +117,24 @@ def _without_secrets(text: str) -> tuple[str, list[str]]:
     if end is not None:
         secrets.append(read[end:])
         read, left_out = read[:end] + SHOWN, 0
-    for pattern in (_URL, _CUT_URL) if len(text) > _READ else (_URL,):
-        secrets += [found[1] for found in pattern.finditer(read)]
-        read = pattern.sub(lambda found: found[0].replace(found[1], SHOWN, 1), read)
+
+    def taken_out(found: re.Match[str]) -> str:
+        secrets.append(found[1])
+        return found[0].replace(found[1], SHOWN, 1)
+
+    def without_login(found: re.Match[str]) -> str:
+        """Take what is between ``://`` and the last ``@`` out of a word."""
+        head, scheme, rest = found[0].partition("://")
+        login, at, host = rest.rpartition("@")
+        if not (scheme and at and login):
+            return found[0]
+        secrets.append(login)
+        return f"{head}://{SHOWN}@{host}"
+
+    if "://" in read:
+        read = _UNBROKEN.sub(without_login, read)
+        if len(text) > _READ:
+            read = _CUT_URL.sub(taken_out, read)
     return (f"{read[:_LONGEST]}… ({left_out} more)" if left_out else read[: _LONGEST + len(SHOWN)]), secrets
 
 
@@ -192,6 +220,11 @@ class _Masker:
         self.secrets: list[str] = []
         self.changed = False
         self._room = _MOST
+        self._bytes = _ROOM
+
+    @property
+    def _is_full(self) -> bool:
+        return self._room <= 0 or self._bytes <= 0
 
     def shown(self, value: Any, depth: int) -> Any:
         """Return what may be shown of a value."""
@@ -207,7 +240,7 @@ class _Masker:
     def _container(self, value: Any, depth: int) -> Any:
         if not isinstance(value, Mapping | list | tuple | set | frozenset):
             return _kind(value)
-        if depth >= _DEEPEST or self._room <= 0:
+        if depth >= _DEEPEST or self._is_full:
             return f"… ({len(value)} values)"
         return self._map(value, depth) if isinstance(value, Mapping) else self._items(value, depth)
 
@@ -217,10 +250,11 @@ class _Masker:
         named = {id(item) for _, item in items if _is_label(item)}
         shown: dict[str, Any] = {}
         for key, item in items:
-            if self._room <= 0:
+            if self._is_full:
                 break
             secret = is_secret_name(key) or (bool(named) and id(item) not in named)
-            shown[self._text(str(key))] = self._secret(item) if secret else self.shown(item, depth + 1)
+            name = key.decode("latin-1") if isinstance(key, bytes) else str(key)
+            shown[self._text(name)] = self._secret(item) if secret else self.shown(item, depth + 1)
         if len(value) > len(shown):
             shown["…"] = f"{len(value) - len(shown)} more"
         return shown
@@ -229,7 +263,7 @@ class _Masker:
         shown: list[Any] = []
         named = False  # ["--password", ...]
         for item in _first(value, self._room):
-            if self._room <= 0:
+            if self._is_full:
                 break
             shown.append(self._secret(item) if named else self.shown(item, depth + 1))
             named = _is_label(item)
@@ -241,6 +275,7 @@ class _Masker:
         shown, secrets = _without_secrets(text)
         self.secrets += secrets[: max(_MOST - len(self.secrets), 0)]
         self.changed = self.changed or bool(secrets)
+        self._bytes -= 2 + len(shown) if shown.isascii() else 2 + len(shown.encode("ascii", "backslashreplace"))
         return shown
 
     def _secret(self, value: Any) -> Any:

@@ -9,6 +9,9 @@ LEFT_OUT = "left-out"
 """The action of a record that tells of those that are missing."""
 
 
+_LATEST: Final = 1e11
+"""No record is of a time beyond this (unix s): no calendar here goes on for so long."""
+
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -77,4 +80,10 @@ def _check(record: AuditRecord) -> None:
     if not all(isinstance(text, str) for text in texts):
         raise TypeError("a text is none")
     if not isinstance(record.time, int | float) or not isinstance(record.code, int):
+        raise TypeError("a number is none")
+    if not abs(record.time) < _LATEST:
+        raise ValueError("its time is none")
+    if not all(isinstance(text, str | None) for text in (record.name, record.role, record.peer)):
+        raise TypeError("a text is none")
+    if not all(isinstance(number, int | None) for number in (record.level, record.wamp_session, record.session_id)):
         raise TypeError("a number is none")

@@ -151,7 +151,7 @@ class AuditWriter:
     def _write(self, records: list[AuditRecord]) -> int:
         """Write records; return how many of them are in the file."""
         missing = self.left_out - self._told
-        lines = [record.line() for record in ([self._gap(missing), *records] if missing else records)]
+        lines = [_line(record) for record in ([self._gap(missing), *records] if missing else records)]
         try:
             taken = self._file.write(b"".join(lines))
         except OSError as error:
@@ -192,6 +192,15 @@ class AuditWriter:
     def _gap(self, count: int) -> AuditRecord:
         why = f"{count} records are missing here: there were more than could be written"
         return AuditRecord(time.time(), self._instance, LEFT_OUT, "", who="agent itself", code=-1, message=why)
+
+
+def _line(record: AuditRecord) -> bytes:
+    """Return a record as a line; of one that has no form in JSON, which an author's code has made, that it was."""
+    try:
+        return record.line()
+    except (TypeError, ValueError, RecursionError) as error:
+        told = f"this record could not be written: {type(error).__name__}"
+        return AuditRecord(record.time, record.instance, str(record.action)[:40], "", code=-1, message=told).line()
 
 
 def _whole_lines(lines: list[bytes], taken: int) -> int:

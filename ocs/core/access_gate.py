@@ -108,7 +108,7 @@ class AccessGate:
 
     def _note_guess(self, who: Who, password: str, right: bool | None) -> None:
         if right:
-            self._guesses.right(who, self._steady())
+            self._guesses.right(who, password, self._steady())
         elif right is not None and self._guesses.wrong(who, password, self._steady()):
             self._log.warn(
                 "many wrong passwords from {who}: they have to wait", who=who.name or "callers without a name"

@@ -65,6 +65,18 @@ def publisher(site, influxd, published_python):
         handle.kill()
 
 
+async def published_until(arrived, publish, times):
+    """Publish the columns again and again until they have arrived; return whether they have."""
+    for _ in range(10):
+        publish(times, **COLUMNS)
+        try:
+            await deferToThread(wait_for, arrived, 2.0)
+        except AssertionError:
+            continue
+        return True
+    return False
+
+
 @pytest.mark.parametrize("protocol", ["line", "json"])
 @pytest.mark.parametrize("order", [("published", "ours"), ("ours", "published")], ids="-then-".join)
 @ensureDeferred
@@ -72,24 +84,21 @@ async def test_each_writes_into_what_the_other_has_filled(router, influxd, publi
     database, agent = f"both-{uuid4()}", "observatory.swapped"
     count = 0
     for turn, side in enumerate(order):
-        handle = await deferToThread(publisher, side, database, "--protocol", protocol)
-        async with wamp_session(router) as session:
-            publish = Publishing(session, agent)
-            # The published one has no sign of being ready: it is published to until something arrives.
-            times = [t + 10 * turn for t in TIMES]
+        times = [t + 10 * turn for t in TIMES]
+        count += len(TIMES)
 
-            count += len(TIMES)
+        def arrived(wanted=count):
+            return len(influxd.rows(database, agent)) == wanted
 
-            def arrived(wanted=count):
-                return len(influxd.rows(database, agent)) == wanted
-
-            for _ in range(20):
-                publish(times, **COLUMNS)
-                try:
-                    await deferToThread(wait_for, arrived, 2.0)
+        # The published one has no sign of being ready: it is published to until something arrives. Now and then it
+        # never writes anything after it has made the database; then it is started again.
+        for starts_left in range(2 if side == "published" else 0, -1, -1):
+            handle = await deferToThread(publisher, side, database, "--protocol", protocol)
+            async with wamp_session(router) as session:
+                if await published_until(arrived, Publishing(session, agent), times):
                     break
-                except AssertionError:
-                    continue
+            if starts_left:
+                await deferToThread(handle.kill)
         rows = await deferToThread(influxd.rows, database, agent)
         assert len(rows) == count, handle.output[-3000:]
         await deferToThread(handle.kill)

@@ -11,7 +11,7 @@ from twisted.internet.threads import deferToThread
 
 from ocs import ocs_agent, site_config
 from ocs.access.advice import OLD_PEERS
-from ocs.access.grants import Change, Grant, GrantRequest
+from ocs.access.grants import ACTIONS, Change, Grant, GrantRequest
 from ocs.access.passwords import new_salt
 from ocs.access.slow_hashes import SLOW_HASHES
 from ocs.access.throttle import Who
@@ -197,7 +197,10 @@ class AccessDirector:
         if not _is_id(instance_id) or not _is_id(agent_class or "") or self.book.config is None:
             return False
         self._expire()
-        return self._herald.say(self.book.to_one(instance_id, agent_class or ""), caller_of(call_details).session)
+        asker = caller_of(call_details).session
+        if asker is None:  # the router does not say who asks: then all are told all, and nobody rules of another's
+            return self._herald.say(self.book.to_all())
+        return self._herald.say(self.book.to_one(instance_id, agent_class or ""), asker)
 
     @inlineCallbacks
     def request_exclusive(
@@ -237,7 +240,8 @@ class AccessDirector:
             )
         except AccessError as error:
             answer = {"error": str(error)}
-        self._note(_word(action), _word(grant_name), caller, asked, answer)
+        known = action if isinstance(action, str) and action in ACTIONS else "request"
+        self._note(known, _word(grant_name), caller, asked, answer)
         return answer
 
     def _note(self, action: str, name: str, caller: Caller, asked: dict[str, Any], answer: dict[str, Any]) -> None:
@@ -301,7 +305,9 @@ class AccessDirector:
         if self.book.config is None:
             return  # agents keep what they have
         message = self.book.to_all()
-        self.agent.access.adopt(message, self.agent.feeds["controls"].encoded())
+        # Nobody is locked out here: who lends by mistake has to be able to correct the file.
+        own = {**message, "rules": [{**rule, "lockout_levels": []} for rule in message["rules"]]}
+        self.agent.access.adopt(own, self.agent.feeds["controls"].encoded())
         if self._herald.say(message):
             self._told, self._told_at = self._connection(), self._steady()
 
@@ -345,7 +351,7 @@ def _word(value: Any) -> str:
 
 def _refuse_unknown(arguments: Iterable[str]) -> None:
     if unknown := sorted(arguments):
-        raise AccessError(f"unknown arguments: {', '.join(unknown)[:200]}")
+        raise AccessError(f"unknown arguments: {unknown!r:.200}")
 
 
 def _told(caller: Caller) -> str:

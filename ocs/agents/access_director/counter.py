@@ -109,7 +109,7 @@ class Counter:
         slow = stored.is_slow(password)
         fits = (yield self._in_thread(check_password, block, password)) if slow else check_password(block, password)
         if fits:
-            self.guesses.right(who, self._steady())
+            self.guesses.right(who, password, self._steady())
             return
         pause = self.guesses.wrong(who, password, self._steady())
         wait = f"; the next one is looked at in {pause:.0f} s" if pause else ""

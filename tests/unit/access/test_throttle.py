@@ -69,7 +69,7 @@ def test_connecting_anew_gives_a_stranger_no_new_guesses(guesses):
 
 def test_a_stranger_who_has_known_a_password_is_not_held_up_by_others(guesses):
     proven = Who(session=7)
-    guesses.right(proven, 0.0)
+    guesses.right(proven, "right", 0.0)
     guess(guesses, Who(session=8), 100)
     assert guesses.may_try(Who(session=9), "right", 0.0) > 0
     assert guesses.may_try(proven, "right", 0.0) == 0
@@ -80,9 +80,26 @@ def test_a_known_password_buys_no_guesses(guesses):
     for session in range(100):
         who = Who(session=session)
         if guesses.may_try(who, "known", 0.0) == 0:
-            guesses.right(who, 0.0)
+            guesses.right(who, "known", 0.0)
         judged += guess(guesses, who, 100, prefix=str(session))
     assert judged <= 2 * STRANGERS.free
+
+
+def test_nor_does_one_that_many_sessions_have_shown_before(guesses):
+    for session in range(100):
+        guesses.right(Who(session=session, about="mine"), "known", 0.0)
+    for about in ("mine", "another"):
+        judged = sum(guess(guesses, Who(session=n, about=about), 5, prefix=f"{about}{n}") for n in range(100))
+        assert judged == STRANGERS.free
+
+
+def test_what_was_right_before_the_rules_changed_is_a_guess_like_any_other(guesses):
+    proven = Who(session=7)
+    guesses.right(proven, "old", 0.0)
+    guess(guesses, Who(session=8), 100)
+    assert guesses.may_try(proven, "old", 0.0) == 0
+    guesses.wrong(proven, "old", 0.0)
+    assert guesses.may_try(proven, "old", 0.0) > 0
 
 
 def test_many_at_a_time_are_one_try_a_pause(guesses):
@@ -95,7 +112,7 @@ def test_a_right_password_gives_the_turn_back(guesses):
     guess(guesses, NINA, 100)
     now = guesses.pause(NINA, 0.0)
     assert guesses.may_try(NINA, "right", now) == 0
-    guesses.right(NINA, now)
+    guesses.right(NINA, "right", now)
     assert guesses.may_try(NINA, "right", now) == 0
 
 
@@ -120,7 +137,7 @@ def test_wrong_passwords_are_forgiven_in_time(guesses):
 def test_callers_are_remembered_in_bounded_memory(guesses):
     for n in range(3 * REMEMBERED):
         guesses.wrong(Who(f"name-{n}"), "x", 0.0)
-        guesses.right(Who(session=n), 0.0)
+        guesses.right(Who(session=n), "right", 0.0)
     assert len(guesses) == REMEMBERED
     assert len(guesses._proven) == REMEMBERED
 

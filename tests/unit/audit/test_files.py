@@ -64,7 +64,7 @@ texts = st.text(max_size=30)
 @given(
     st.builds(
         AuditRecord,
-        time=st.floats(allow_nan=False, allow_infinity=False),
+        time=st.floats(-9e10, 9e10),
         instance=texts,
         action=texts,
         op=texts,
@@ -88,6 +88,17 @@ def test_a_record_comes_back_from_one_line_as_it_was(record):
 @given(st.binary(max_size=60) | st.recursive(st.none() | texts, st.lists).map(lambda x: json.dumps(x).encode()))
 def test_any_other_line_is_none(line):
     with pytest.raises(ValueError):
+        AuditRecord.from_line(line)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"peer": 5}, {"peer": ["x"]}, {"time": 10**400}, {"time": 1e12}, {"level": "x"}, {"name": {}}, {"role": 1}],
+    ids=str,
+)
+def test_one_with_values_that_cannot_be_is_none(changes):
+    line = json.dumps({**RECORD.encoded(), **changes}).encode()
+    with pytest.raises(ValueError, match="no audit record"):
         AuditRecord.from_line(line)
 
 
@@ -184,6 +195,17 @@ def test_all_that_was_put_is_written_when_the_writer_has_stopped(tmp_path):
     assert writer.stop() == 0
     assert read_records([path], ALL) == (records, 0)
     assert not log.lines
+
+
+def test_what_has_no_form_in_json_ends_no_audit(tmp_path):
+    path, log = tmp_path / "o.lab-1.audit.jsonl", Log()
+    writer = AuditWriter(RotatingFile(path), "lab-1", log)
+    writer.put(RECORD._replace(action=b"open"))
+    writer.put(RECORD)
+    assert writer.stop() == 0
+    (odd, whole), broken = read_records([path], ALL)
+    assert (broken, whole) == (0, RECORD)
+    assert odd.message == "this record could not be written: TypeError"
 
 
 def test_a_full_disk_is_told_of_once_and_what_is_left_out_is_counted(tmp_path):

@@ -130,6 +130,35 @@ def test_the_rules_are_told_to_all_at_the_start_and_at_least_once_a_minute(world
     assert len(world.said) >= 3
 
 
+def test_a_password_in_the_wrong_place_is_told_nobody(world):
+    noted = []
+    world.agent.audit = lambda *arguments: noted.append(arguments)
+    said = world.ask("S3cretGrant")["error"]
+    world.ask(**{"x\n2026 all is well\x1b[2J": 1})
+    assert "S3cret" not in repr([said, noted, world.log.lines])
+    assert not any(mark in text for _, text in world.log.lines for mark in "\n\x1b")
+
+
+def test_what_is_misspelt_in_a_block_is_told(tmp_path):
+    grants = [{"default": True, "cred_level": 3, "lockout_level": [1]}]
+    world = World(tmp_path, {"exclusive_access_blocks": [{"name": "lock", "pasword": "pw", "grants": grants}]})
+    told = "\n".join(map(str, world.log.lines))
+    assert "pasword is not known" in told
+    assert "lockout_level, which is not known" in told
+
+
+def test_nobody_is_locked_out_of_the_director_itself(tmp_path):
+    grants = [{"default": True, "cred_level": 3, "lockout_levels": [1, 2, 3]}]
+    world = World(
+        tmp_path, {**CONFIG, "exclusive_access_blocks": [{"name": "all", "password": "pw", "grants": grants}]}
+    )
+    rules = []
+    world.agent.access.adopt = lambda message, _: rules.append(message)
+    assert "password" in world.ask(name="all", until=10)
+    assert levels(world.said[-1][1][0], "two") == 0
+    assert levels(rules[-1], "two") == 2
+
+
 def test_after_a_reconnect_all_are_told_within_a_second(world):
     world.leave()
     world.pass_time(10)
@@ -241,10 +270,10 @@ def test_no_hash_is_in_what_everybody_may_ask_for(world):
     [
         ({"password": "no"}, "wrong password"),
         ({"name": "nope"}, "there is no grant 'nope'"),
-        ({"action": "steal"}, "must be one of"),
+        ({"action": "steal"}, "action is none of"),
         ({"until": -5}, "ago"),
         ({"until": 1e6}, "86400 s at most"),
-        ({"verbose": 1}, "unknown arguments: verbose"),
+        ({"verbose": 1}, "unknown arguments: ['verbose']"),
     ],
 )
 def test_a_request_that_is_refused_changes_nothing_and_says_why(world, request_, why):
@@ -322,7 +351,7 @@ def test_every_request_is_audited_with_who_and_without_passwords(world):
     assert [(action, subject, caller.name, code) for action, subject, caller, _, code, _ in noted] == [
         ("acquire", "lock", "nina", 0),
         ("release", "lock", None, -1),
-        ("['x']", "5", None, -1),
+        ("request", "5", None, -1),
         ("expire", "lock", None, 0),
     ]
     assert not any(secret in str(noted) for secret in (password, "geheim", "pw"))
