@@ -187,7 +187,7 @@ class SeveralMachines:
         finally:
             link.close()
         # Before it is there, or has begun to tell, there is less in the answer.
-        session = reply["args"][0][2] if "args" in reply else {}
+        session = reply["args"][0][2] if "error" not in reply else {}
         return session.get("data", {}).get("children", {}).get(f"SequenceComponent.ESW.{component}", {})
 
     def output_of(self, host: str, component: str) -> str:
